@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Matrix multiplication of the card model: D = op(A) * op(B) [+ C], bit-exact as
+ * Documentation/numerics.md defines it, whatever the instruction set and the number of threads.
+ *
+ * Operands are views: byte ranges of a context's address space, cut into segments of host memory
+ * by the MMU translation. The memory behind a view belongs to a guest: it may change while it is
+ * read; then the result is unspecified, and nothing else happens.
+ */
+#ifndef ONPU_MODEL_GEMM_H
+#define ONPU_MODEL_GEMM_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "onpu/packet.h"	/* enum onpu_dtype */
+
+struct onpu_pool;
+
+/* Bytes [off, off + len) of the operand are at ptr. */
+struct onpu_seg {
+	uint8_t *ptr;
+	uint64_t off;
+	uint64_t len;
+};
+
+/*
+ * len bytes of an operand in n segments: segs[0].off == 0, each segment starts where the one
+ * before ends, the last ends at len, none is empty. Segments start and end at multiples
+ * of the element size (they are page-aligned in the address space).
+ */
+struct onpu_view {
+	const struct onpu_seg *segs;
+	size_t n;
+	uint64_t len;
+};
+
+/* Instruction sets. As a request each stands for "this one or what is below it". */
+enum onpu_gemm_isa {
+	ONPU_GEMM_ISA_AUTO = 0,		/* the best one, or what ONPU_GEMM_ISA= in the environment says */
+	ONPU_GEMM_ISA_SCALAR,
+	ONPU_GEMM_ISA_SSE41,		/* INT8 only; floating point is scalar */
+	ONPU_GEMM_ISA_AVX2,		/* with FMA and F16C */
+	ONPU_GEMM_ISA_AVXVNNI,		/* INT8; floating point as AVX2 */
+	ONPU_GEMM_ISA_AVX512,		/* F, BW, DQ, VL; INT8 as AVX2 or AVXVNNI */
+	ONPU_GEMM_ISA_AVX512VNNI,	/* INT8; floating point as AVX512 */
+	ONPU_GEMM_ISA_COUNT
+};
+
+#define ONPU_GEMM_TRANS_A	(1u << 0)	/* A is stored K x M */
+#define ONPU_GEMM_TRANS_B	(1u << 1)	/* B is stored N x K */
+#define ONPU_GEMM_ACCUMULATE	(1u << 2)	/* start from C instead of +0 */
+
+/*
+ * Element (r, c) of a stored (row-major) matrix is at byte (r * ld + c) * element size.
+ * C may be the same memory with the same ldc as D (in place). Any other overlap of D with
+ * an input gives an unspecified result.
+ */
+struct onpu_gemm_desc {
+	uint32_t m, n, k;		/* each >= 1 */
+	uint32_t dtype;			/* enum onpu_dtype: of A and B; C and D are F32, or I32 for I8 */
+	uint32_t flags;			/* ONPU_GEMM_* */
+	uint32_t isa;			/* enum onpu_gemm_isa; 0 except in tests */
+	uint64_t lda, ldb, ldc, ldd;	/* in elements, >= columns of the stored matrix */
+	struct onpu_view a, b, c, d;	/* c is looked at only with ACCUMULATE */
+};
+
+struct onpu_gemm_stats {
+	uint64_t macs;			/* multiply-adds asked for: m * n * k (saturating) */
+	const char *kernel;		/* static string, e.g. "avx512-f32" */
+};
+
+/*
+ * Returns 0; -EINVAL (bad dtype, flag, dimension, leading dimension, or a view shorter than its
+ * matrix); -ENOMEM (no scratch memory); -ECANCELED (*cancel was seen true: D is part old,
+ * part new, part intermediate). cancel and stats may be NULL. Any thread, any number at once.
+ */
+int onpu_gemm(struct onpu_pool *pool, const struct onpu_gemm_desc *desc,
+	      const atomic_bool *cancel, struct onpu_gemm_stats *stats);
+
+/* 0 for a type that onpu_gemm does not take as input. */
+unsigned int onpu_gemm_elem_size(uint32_t dtype);
+
+/*
+ * Bytes that a rows x cols matrix with leading dimension ld spans, from its first element to
+ * the end of its last. False on overflow, zero dimension or ld < cols.
+ */
+bool onpu_gemm_span(uint64_t rows, uint64_t cols, uint64_t ld, unsigned int elem_size,
+		    uint64_t *bytes);
+
+/* What this machine can run, and names for messages and tests. */
+bool onpu_gemm_isa_supported(enum onpu_gemm_isa isa);
+const char *onpu_gemm_isa_name(enum onpu_gemm_isa isa);
+
+#endif
