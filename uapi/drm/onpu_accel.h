@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * DOC: ONPU accel uAPI, kernel to user
+ *
+ * Rules that every structure keeps:
+ *
+ *  - 8-byte alignment, explicit padding, no unions, no pointers but __u64;
+ *  - @pad members and unknown flag bits must be zero, else -EINVAL;
+ *  - arrays travel as struct drm_onpu_array {count, stride, pointer}; the
+ *    kernel reads min(stride, its own size) of each element, and bytes of a
+ *    larger element that it does not know must be zero, else -E2BIG;
+ *  - every count has a cap that DEV_QUERY tells; above it -EINVAL, or -ENOSPC
+ *    where it bounds how many objects of a kind exist at once;
+ *  - handles and ids start at 1; 0 means none;
+ *  - a field added later means "as before" when 0. Every addition raises the
+ *    driver's minor version.
+ *
+ * Errors that all ioctls share: -EFAULT (bad pointer), -EINVAL (as above),
+ * -ENODEV (card unplugged), -EINTR (signal, nothing happened). An id or handle
+ * that the file does not have is -ENOENT.
+ */
+#ifndef _UAPI_DRM_ONPU_ACCEL_H_
+#define _UAPI_DRM_ONPU_ACCEL_H_
+
+#if defined(__KERNEL__)
+#include <drm/drm.h>
+#else
+#include <drm.h>
+#endif
+
+#if defined(__cplusplus)
+extern "C" {
+#endif
+
+/** enum drm_onpu_ioctl_id - driver-private ioctl numbers */
+enum drm_onpu_ioctl_id {
+	/** @DRM_ONPU_DEV_QUERY: read what the card and the driver can do */
+	DRM_ONPU_DEV_QUERY = 0,
+	/** @DRM_ONPU_BO_CREATE: create a buffer object */
+	DRM_ONPU_BO_CREATE,
+	/** @DRM_ONPU_BO_MMAP_OFFSET: get the offset to mmap() a buffer object at */
+	DRM_ONPU_BO_MMAP_OFFSET,
+	/** @DRM_ONPU_VM_CREATE: create an address space */
+	DRM_ONPU_VM_CREATE,
+	/** @DRM_ONPU_VM_DESTROY: destroy an address space */
+	DRM_ONPU_VM_DESTROY,
+	/** @DRM_ONPU_VM_BIND: map and unmap buffer objects */
+	DRM_ONPU_VM_BIND,
+	/** @DRM_ONPU_QUEUE_CREATE: create a queue */
+	DRM_ONPU_QUEUE_CREATE,
+	/** @DRM_ONPU_QUEUE_DESTROY: destroy a queue, killing what it runs */
+	DRM_ONPU_QUEUE_DESTROY,
+	/** @DRM_ONPU_QUEUE_GET_STATE: ask whether and why a queue stopped */
+	DRM_ONPU_QUEUE_GET_STATE,
+	/** @DRM_ONPU_SUBMIT: submit jobs to a queue */
+	DRM_ONPU_SUBMIT,
+};
+
+/**
+ * struct drm_onpu_array - an array of structures in user memory
+ */
+struct drm_onpu_array {
+	/** @count: elements */
+	__u32 count;
+	/** @stride: bytes from element to element, multiple of 8, at least the size of its first version */
+	__u32 stride;
+	/** @ptr: user pointer to the first element; ignored when @count is 0 */
+	__u64 ptr;
+};
+
+/** enum drm_onpu_query_type - what DEV_QUERY reads */
+enum drm_onpu_query_type {
+	/** @DRM_ONPU_QUERY_DEVICE: struct drm_onpu_query_device */
+	DRM_ONPU_QUERY_DEVICE = 0,
+	/** @DRM_ONPU_QUERY_MEMORY: struct drm_onpu_query_memory */
+	DRM_ONPU_QUERY_MEMORY,
+	/** @DRM_ONPU_QUERY_FIRMWARE: struct drm_onpu_query_firmware */
+	DRM_ONPU_QUERY_FIRMWARE,
+	/** @DRM_ONPU_QUERY_LIMITS: struct drm_onpu_query_limits */
+	DRM_ONPU_QUERY_LIMITS,
+	/** @DRM_ONPU_QUERY_COUNTERS: struct drm_onpu_query_counters */
+	DRM_ONPU_QUERY_COUNTERS,
+};
+
+/**
+ * struct drm_onpu_dev_query - argument of DRM_IOCTL_ONPU_DEV_QUERY
+ *
+ * With @ptr 0 the kernel stores the size of the structure in @size. Otherwise
+ * it copies min(@size, its size) bytes and stores the number copied.
+ */
+struct drm_onpu_dev_query {
+	/** @type: enum drm_onpu_query_type */
+	__u32 type;
+	/** @size: in: bytes at @ptr; out: bytes of the structure or copied */
+	__u32 size;
+	/** @ptr: user pointer, or 0 */
+	__u64 ptr;
+};
+
+/** struct drm_onpu_query_device - identity and capabilities of the card */
+struct drm_onpu_query_device {
+	/** @hw_version: major << 16 | minor */
+	__u32 hw_version;
+	/** @pci_vendor_device: vendor << 16 | device */
+	__u32 pci_vendor_device;
+	/** @serial: serial number */
+	__u64 serial;
+	/** @opcodes: bit n set: enum onpu_opcode n is implemented */
+	__u32 opcodes;
+	/** @dtypes_in: bit n set: enum onpu_dtype n is a matmul input */
+	__u32 dtypes_in;
+	/** @dtypes_out: bit n set: enum onpu_dtype n is a matmul output */
+	__u32 dtypes_out;
+	/** @cores: matmul cores */
+	__u32 cores;
+	/** @core_clock_khz: their clock */
+	__u32 core_clock_khz;
+	/** @dim_max: largest M, N and K of a matmul */
+	__u32 dim_max;
+	/** @slots: queues that the card executes at the same time */
+	__u32 slots;
+	/** @generation: resets of the card since power-on */
+	__u32 generation;
+	/** @device_time_ns: device time, ns since power-on */
+	__u64 device_time_ns;
+};
+
+/** struct drm_onpu_query_memory - card memory and address spaces */
+struct drm_onpu_query_memory {
+	/** @vram_size: bytes of card memory for buffer objects */
+	__u64 vram_size;
+	/** @vram_visible: bytes of it that the CPU can map */
+	__u64 vram_visible;
+	/** @vram_used: bytes allocated now, by all clients and the driver */
+	__u64 vram_used;
+	/** @system_used: bytes of system memory allocated now by buffer objects */
+	__u64 system_used;
+	/** @va_start: lowest address that VM_BIND takes */
+	__u64 va_start;
+	/** @va_end: end of the addresses that VM_BIND takes (exclusive) */
+	__u64 va_end;
+	/** @page_sizes: bit n set: the MMU has pages of 2^n bytes */
+	__u64 page_sizes;
+};
+
+/** struct drm_onpu_query_firmware - what runs on the card */
+struct drm_onpu_query_firmware {
+	/** @version: major << 24 | minor << 16 | patch */
+	__u32 version;
+	/** @svn: security version of the image */
+	__u32 svn;
+	/** @mbox_abi: mailbox version, major << 16 | minor */
+	__u32 mbox_abi;
+	/** @packet_abi: packet version, major << 16 | minor */
+	__u32 packet_abi;
+	/** @build_id: of the image */
+	__u8 build_id[32];
+	/** @heartbeat: counter that a live firmware advances */
+	__u32 heartbeat;
+	/** @pad: zero */
+	__u32 pad;
+};
+
+/** struct drm_onpu_query_limits - caps that the driver enforces */
+struct drm_onpu_query_limits {
+	/** @max_vms: address spaces per file */
+	__u32 max_vms;
+	/** @max_queues: queues per file */
+	__u32 max_queues;
+	/** @max_bind_ops: operations per VM_BIND */
+	__u32 max_bind_ops;
+	/** @max_jobs: jobs per SUBMIT */
+	__u32 max_jobs;
+	/** @max_syncs: syncs per job */
+	__u32 max_syncs;
+	/** @max_packets: packets per job */
+	__u32 max_packets;
+	/** @max_bo_size: bytes of a buffer object */
+	__u64 max_bo_size;
+	/** @max_jobs_in_flight: jobs of a queue before SUBMIT blocks */
+	__u32 max_jobs_in_flight;
+	/** @job_timeout_ms: running time after which a job counts as hung */
+	__u32 job_timeout_ms;
+};
+
+/** struct drm_onpu_query_counters - the card's counters since power-on */
+struct drm_onpu_query_counters {
+	/** @busy_ns: time executing packets, summed over slots */
+	__u64 busy_ns;
+	/** @packets: packets executed */
+	__u64 packets;
+	/** @matmuls: matmuls executed */
+	__u64 matmuls;
+	/** @matmul_ops: 2 * M * N * K summed */
+	__u64 matmul_ops;
+	/** @copy_bytes: bytes copied and filled */
+	__u64 copy_bytes;
+	/** @tlb_hits: translations served from the TLB */
+	__u64 tlb_hits;
+	/** @tlb_walks: page-table walks */
+	__u64 tlb_walks;
+	/** @faults: MMU faults */
+	__u64 faults;
+	/** @irqs: interrupts sent */
+	__u64 irqs;
+};
+
+/** DRM_ONPU_BO_VRAM - the buffer object may live in card memory */
+#define DRM_ONPU_BO_VRAM	(1 << 0)
+/** DRM_ONPU_BO_SYSTEM - the buffer object may live in system memory */
+#define DRM_ONPU_BO_SYSTEM	(1 << 1)
+
+/**
+ * struct drm_onpu_bo_create - argument of DRM_IOCTL_ONPU_BO_CREATE
+ *
+ * The memory is zero. With both placement flags the card's memory is tried
+ * first. -ENOMEM when no allowed placement has room.
+ */
+struct drm_onpu_bo_create {
+	/** @size: in: bytes, not 0; out: rounded up to pages */
+	__u64 size;
+	/** @flags: DRM_ONPU_BO_*, at least one placement */
+	__u32 flags;
+	/** @vm_id: address space that the buffer object is private to, or 0; a private one cannot be exported */
+	__u32 vm_id;
+	/** @handle: out: GEM handle; closed by DRM_IOCTL_GEM_CLOSE */
+	__u32 handle;
+	/** @pad: zero */
+	__u32 pad;
+};
+
+/** struct drm_onpu_bo_mmap_offset - argument of DRM_IOCTL_ONPU_BO_MMAP_OFFSET */
+struct drm_onpu_bo_mmap_offset {
+	/** @handle: buffer object */
+	__u32 handle;
+	/** @flags: zero */
+	__u32 flags;
+	/** @offset: out: offset for mmap() on the device file */
+	__u64 offset;
+};
+
+/** struct drm_onpu_vm_create - argument of DRM_IOCTL_ONPU_VM_CREATE */
+struct drm_onpu_vm_create {
+	/** @flags: zero */
+	__u32 flags;
+	/** @id: out: id of the address space; -ENOSPC when the file or the card has no more */
+	__u32 id;
+};
+
+/**
+ * struct drm_onpu_vm_destroy - argument of DRM_IOCTL_ONPU_VM_DESTROY
+ *
+ * Queues and mappings keep the address space alive; only the id goes.
+ */
+struct drm_onpu_vm_destroy {
+	/** @id: address space */
+	__u32 id;
+	/** @pad: zero */
+	__u32 pad;
+};
+
+/** enum drm_onpu_bind_op_type - what a bind operation does */
+enum drm_onpu_bind_op_type {
+	/** @DRM_ONPU_BIND_MAP: map a range of a buffer object, replacing what was mapped there */
+	DRM_ONPU_BIND_MAP = 0,
+	/** @DRM_ONPU_BIND_UNMAP: unmap a range; splits mappings; a hole in it is no error */
+	DRM_ONPU_BIND_UNMAP,
+};
+
+/** DRM_ONPU_BIND_READONLY - the card may not write through the mapping */
+#define DRM_ONPU_BIND_READONLY	(1 << 0)
+
+/** struct drm_onpu_bind_op - one operation of a VM_BIND */
+struct drm_onpu_bind_op {
+	/** @type: enum drm_onpu_bind_op_type */
+	__u32 type;
+	/** @flags: DRM_ONPU_BIND_*; zero for UNMAP */
+	__u32 flags;
+	/** @handle: buffer object; zero for UNMAP */
+	__u32 handle;
+	/** @pad: zero */
+	__u32 pad;
+	/** @bo_offset: first byte of it, page aligned; zero for UNMAP */
+	__u64 bo_offset;
+	/** @va: address in the VM, page aligned */
+	__u64 va;
+	/** @size: bytes, page aligned, not 0 */
+	__u64 size;
+};
+
+/**
+ * struct drm_onpu_vm_bind - argument of DRM_IOCTL_ONPU_VM_BIND
+ *
+ * Synchronous: when it returns, jobs submitted later see the mappings, and
+ * nothing translates through a removed one any more. The operations happen in
+ * order. When all are valid (@failed_op is the count then) but memory runs out
+ * midway, the operations before @failed_op have happened, the others not.
+ * Invalid arguments in any operation: nothing has happened.
+ */
+struct drm_onpu_vm_bind {
+	/** @vm_id: address space */
+	__u32 vm_id;
+	/** @flags: zero (asynchronous binds are reserved) */
+	__u32 flags;
+	/** @ops: struct drm_onpu_bind_op */
+	struct drm_onpu_array ops;
+	/** @failed_op: out: index of the operation at fault, or the count */
+	__u32 failed_op;
+	/** @pad: zero */
+	__u32 pad;
+};
+
+/** enum drm_onpu_priority - of a queue; above MEDIUM needs CAP_SYS_NICE */
+enum drm_onpu_priority {
+	/** @DRM_ONPU_PRIORITY_LOW: below the others */
+	DRM_ONPU_PRIORITY_LOW = 0,
+	/** @DRM_ONPU_PRIORITY_MEDIUM: the usual one */
+	DRM_ONPU_PRIORITY_MEDIUM,
+	/** @DRM_ONPU_PRIORITY_HIGH: above them */
+	DRM_ONPU_PRIORITY_HIGH,
+	/** @DRM_ONPU_PRIORITY_REALTIME: before all */
+	DRM_ONPU_PRIORITY_REALTIME,
+};
+
+/** struct drm_onpu_queue_create - argument of DRM_IOCTL_ONPU_QUEUE_CREATE */
+struct drm_onpu_queue_create {
+	/** @vm_id: address space that its jobs run in */
+	__u32 vm_id;
+	/** @priority: enum drm_onpu_priority; -EACCES without the capability */
+	__u32 priority;
+	/** @flags: zero (user-mode queues are reserved) */
+	__u32 flags;
+	/** @id: out: queue id; -ENOSPC when the file or the card has no more */
+	__u32 id;
+};
+
+/**
+ * struct drm_onpu_queue_destroy - argument of DRM_IOCTL_ONPU_QUEUE_DESTROY
+ *
+ * Never waits for the jobs: they end with -ECANCELED in their fences.
+ */
+struct drm_onpu_queue_destroy {
+	/** @id: queue */
+	__u32 id;
+	/** @pad: zero */
+	__u32 pad;
+};
+
+/** DRM_ONPU_QUEUE_DEAD - the queue takes no more jobs (SUBMIT: -ECANCELED) */
+#define DRM_ONPU_QUEUE_DEAD		(1 << 0)
+/** DRM_ONPU_QUEUE_TIMEDOUT - a job of it ran longer than the limit */
+#define DRM_ONPU_QUEUE_TIMEDOUT		(1 << 1)
+/** DRM_ONPU_QUEUE_FAULT - a job of it accessed an address that is not mapped so */
+#define DRM_ONPU_QUEUE_FAULT		(1 << 2)
+/** DRM_ONPU_QUEUE_BAD_PACKET - a packet or descriptor of it was malformed */
+#define DRM_ONPU_QUEUE_BAD_PACKET	(1 << 3)
+/** DRM_ONPU_QUEUE_INNOCENT - it was stopped by a reset that others caused */
+#define DRM_ONPU_QUEUE_INNOCENT		(1 << 4)
+/** DRM_ONPU_QUEUE_DEVICE_LOST - the card is gone */
+#define DRM_ONPU_QUEUE_DEVICE_LOST	(1 << 5)
+
+/** struct drm_onpu_queue_get_state - argument of DRM_IOCTL_ONPU_QUEUE_GET_STATE */
+struct drm_onpu_queue_get_state {
+	/** @id: queue */
+	__u32 id;
+	/** @flags: out: DRM_ONPU_QUEUE_*; 0: healthy */
+	__u32 flags;
+	/** @error: out: enum onpu_queue_error */
+	__u32 error;
+	/** @fault_info: out: ONPU_FAULT_INFO of a fault */
+	__u32 fault_info;
+	/** @fault_va: out: address of a fault */
+	__u64 fault_va;
+	/** @opcode: out: opcode of the packet at fault */
+	__u32 opcode;
+	/** @pad: zero */
+	__u32 pad;
+	/** @jobs_submitted: out: jobs taken from SUBMIT */
+	__u64 jobs_submitted;
+	/** @jobs_completed: out: jobs whose fences have signalled, with or without error */
+	__u64 jobs_completed;
+};
+
+/** DRM_ONPU_SYNC_SIGNAL - signal the syncobj when the job is done; else wait for it before the job starts */
+#define DRM_ONPU_SYNC_SIGNAL	(1 << 0)
+/** DRM_ONPU_SYNC_TIMELINE - the syncobj is a timeline, @point counts */
+#define DRM_ONPU_SYNC_TIMELINE	(1 << 1)
+
+/** struct drm_onpu_sync - a dependency or a completion of a job */
+struct drm_onpu_sync {
+	/** @flags: DRM_ONPU_SYNC_* */
+	__u32 flags;
+	/** @handle: syncobj */
+	__u32 handle;
+	/** @point: timeline point, not 0; zero for a binary syncobj */
+	__u64 point;
+};
+
+/** struct drm_onpu_job - a job: packets in the address space of the queue */
+struct drm_onpu_job {
+	/** @cmd_va: address of the first packet, 64-byte aligned */
+	__u64 cmd_va;
+	/** @cmd_count: packets; 0: an empty job, only its syncs count */
+	__u32 cmd_count;
+	/** @flags: zero */
+	__u32 flags;
+	/** @syncs: struct drm_onpu_sync */
+	struct drm_onpu_array syncs;
+};
+
+/**
+ * struct drm_onpu_submit - argument of DRM_IOCTL_ONPU_SUBMIT
+ *
+ * Jobs of a queue run in order. On error no job of the call was queued.
+ * -ECANCELED: the queue is dead, QUEUE_GET_STATE tells why.
+ */
+struct drm_onpu_submit {
+	/** @queue_id: queue */
+	__u32 queue_id;
+	/** @flags: zero */
+	__u32 flags;
+	/** @jobs: struct drm_onpu_job, at least one */
+	struct drm_onpu_array jobs;
+};
+
+#define DRM_IOCTL_ONPU_DEV_QUERY \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_ONPU_DEV_QUERY, struct drm_onpu_dev_query)
+#define DRM_IOCTL_ONPU_BO_CREATE \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_ONPU_BO_CREATE, struct drm_onpu_bo_create)
+#define DRM_IOCTL_ONPU_BO_MMAP_OFFSET \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_ONPU_BO_MMAP_OFFSET, struct drm_onpu_bo_mmap_offset)
+#define DRM_IOCTL_ONPU_VM_CREATE \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_ONPU_VM_CREATE, struct drm_onpu_vm_create)
+#define DRM_IOCTL_ONPU_VM_DESTROY \
+	DRM_IOW(DRM_COMMAND_BASE + DRM_ONPU_VM_DESTROY, struct drm_onpu_vm_destroy)
+#define DRM_IOCTL_ONPU_VM_BIND \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_ONPU_VM_BIND, struct drm_onpu_vm_bind)
+#define DRM_IOCTL_ONPU_QUEUE_CREATE \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_ONPU_QUEUE_CREATE, struct drm_onpu_queue_create)
+#define DRM_IOCTL_ONPU_QUEUE_DESTROY \
+	DRM_IOW(DRM_COMMAND_BASE + DRM_ONPU_QUEUE_DESTROY, struct drm_onpu_queue_destroy)
+#define DRM_IOCTL_ONPU_QUEUE_GET_STATE \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_ONPU_QUEUE_GET_STATE, struct drm_onpu_queue_get_state)
+#define DRM_IOCTL_ONPU_SUBMIT \
+	DRM_IOW(DRM_COMMAND_BASE + DRM_ONPU_SUBMIT, struct drm_onpu_submit)
+
+#if defined(__cplusplus)
+}
+#endif
+
+#endif /* _UAPI_DRM_ONPU_ACCEL_H_ */

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file
+ * Command packets, matmul descriptors and errors of the queue engine.
+ *
+ * A ring is a power-of-two array of 64-byte packets in the address space of
+ * its context. Packets of a queue execute and complete in order. Reserved
+ * fields and unknown flag bits must be zero, else ONPU_ERR_PACKET.
+ */
+#ifndef ONPU_PACKET_H
+#define ONPU_PACKET_H
+
+#include "types.h"
+
+#define ONPU_PACKET_ABI_MAJOR	1
+#define ONPU_PACKET_ABI_MINOR	0
+
+#define ONPU_PACKET_SIZE	64
+#define ONPU_RING_ORDER_MIN	4	/* 16 packets */
+#define ONPU_RING_ORDER_MAX	16
+#define ONPU_CALL_MAX		65536
+
+/** Packet opcodes; ONPU_REG_OPCODES tells which a card has. */
+enum onpu_opcode {
+	ONPU_OP_NOP = 1,	/* does nothing */
+	ONPU_OP_MATMUL = 2,	/* executes the descriptor at matmul.desc_va */
+	ONPU_OP_COPY = 3,	/* copies bytes; the ranges must not overlap (result undefined) */
+	ONPU_OP_FILL = 4,	/* stores a 32-bit pattern */
+	ONPU_OP_CALL = 5,	/* executes packets of another buffer, unprivileged; not nested */
+	ONPU_OP_WAIT = 6,	/* holds the queue until a 64-bit comparison holds */
+	ONPU_OP_SIGNAL = 7,	/* stores 64 bits, then optionally interrupts */
+	ONPU_OP_BARRIER = 8,	/* everything before it in this queue is complete and visible */
+	ONPU_OP_TIMESTAMP = 9,	/* stores device time in ns, 64 bits */
+};
+
+/** Packet header flags. */
+#define ONPU_PKT_IRQ		(1u << 0)	/* SIGNAL: raise the queue's interrupt vector after the store */
+#define ONPU_PKT_FLAGS		ONPU_PKT_IRQ
+
+/** Comparisons of WAIT: memory value OP operand, unsigned. */
+enum onpu_wait_op {
+	ONPU_WAIT_GE = 0,
+	ONPU_WAIT_EQ = 1,
+	ONPU_WAIT_NE = 2,
+	ONPU_WAIT_GT = 3,
+	ONPU_WAIT_LE = 4,
+	ONPU_WAIT_LT = 5,
+};
+
+/** A command packet. */
+struct onpu_packet {
+	__u8 opcode;		/* enum onpu_opcode */
+	__u8 flags;		/* ONPU_PKT_*; only those the opcode names */
+	__u16 reserved0;
+	__u32 reserved1;
+	union {
+		struct {
+			__u64 reserved[7];
+		} none;		/* NOP, BARRIER */
+		struct {
+			__u64 desc_va;	/* struct onpu_matmul_desc, 64-byte aligned */
+			__u64 reserved[6];
+		} matmul;
+		struct {
+			__u64 dst_va;
+			__u64 src_va;
+			__u64 size;	/* bytes, any, 0 does nothing */
+			__u64 reserved[4];
+		} copy;
+		struct {
+			__u64 dst_va;	/* 4-byte aligned */
+			__u64 size;	/* bytes, multiple of 4 */
+			__u32 pattern;
+			__u32 reserved32;
+			__u64 reserved[4];
+		} fill;
+		struct {
+			__u64 va;	/* 64-byte aligned array of packets */
+			__u32 count;	/* packets, 1 .. CALL_MAX */
+			__u32 reserved32;
+			__u64 reserved[5];
+		} call;
+		struct {
+			__u64 va;	/* 8-byte aligned */
+			__u64 value;
+			__u32 op;	/* enum onpu_wait_op */
+			__u32 reserved32;
+			__u64 reserved[4];
+		} wait;
+		struct {
+			__u64 va;	/* 8-byte aligned */
+			__u64 value;
+			__u64 reserved[5];
+		} signal;
+		struct {
+			__u64 va;	/* 8-byte aligned */
+			__u64 reserved[6];
+		} timestamp;
+	};
+};
+ONPU_ASSERT_SIZE(struct onpu_packet, ONPU_PACKET_SIZE);
+ONPU_ASSERT_OFFSET(struct onpu_packet, copy.dst_va, 8);
+
+/** Element types; Documentation/numerics.md defines each. */
+enum onpu_dtype {
+	ONPU_DTYPE_F32 = 1,
+	ONPU_DTYPE_BF16 = 2,
+	ONPU_DTYPE_F16 = 3,
+	ONPU_DTYPE_I8 = 4,
+	ONPU_DTYPE_I32 = 5,
+};
+
+/** Flags of struct onpu_matmul_desc. */
+#define ONPU_MATMUL_TRANS_A	(1u << 0)	/* A is stored K x M */
+#define ONPU_MATMUL_TRANS_B	(1u << 1)	/* B is stored N x K */
+#define ONPU_MATMUL_ACCUMULATE	(1u << 2)	/* sums start from C, not from zero */
+#define ONPU_MATMUL_FLAGS	0x7u
+
+/**
+ * D = op(A) * op(B) [+ C], row-major: element (r, c) of a stored matrix with
+ * leading dimension ld stands at va + (r * ld + c) * element size. Addresses
+ * are aligned to their element. C has the type and shape of D and may be D.
+ * Inputs F32, BF16, F16 (both of one type) give F32; I8 gives I32.
+ */
+struct onpu_matmul_desc {
+	__u8 a_type;		/* enum onpu_dtype */
+	__u8 b_type;
+	__u8 c_type;		/* type of D when ACCUMULATE, else 0 */
+	__u8 d_type;
+	__u32 flags;		/* ONPU_MATMUL_* */
+	__u32 m;		/* rows of D, 1 .. DIM_MAX */
+	__u32 n;		/* columns of D */
+	__u32 k;		/* length of the sums */
+	__u32 reserved0;
+	__u64 a_va;
+	__u64 b_va;
+	__u64 c_va;		/* 0 without ACCUMULATE */
+	__u64 d_va;
+	__u64 lda;		/* elements; at least the stored row length, at most 2^32 */
+	__u64 ldb;
+	__u64 ldc;		/* 0 without ACCUMULATE */
+	__u64 ldd;
+	__u64 reserved[21];	/* batches, scales and epilogues of later versions */
+};
+ONPU_ASSERT_SIZE(struct onpu_matmul_desc, 256);
+ONPU_ASSERT_OFFSET(struct onpu_matmul_desc, a_va, 24);
+ONPU_ASSERT_OFFSET(struct onpu_matmul_desc, lda, 56);
+ONPU_ASSERT_OFFSET(struct onpu_matmul_desc, reserved, 88);
+#define ONPU_MATMUL_DESC_ALIGN	64
+#define ONPU_MATMUL_LD_MAX	(1ull << 32)
+
+/** Why a queue stopped (slot register, firmware event, QUEUE_GET_STATE). */
+enum onpu_queue_error {
+	ONPU_ERR_NONE = 0,
+	ONPU_ERR_FAULT = 1,	/* MMU fault: address and fault info tell */
+	ONPU_ERR_OPCODE = 2,	/* unknown or unimplemented opcode */
+	ONPU_ERR_PACKET = 3,	/* reserved field, flag, alignment or size of a packet */
+	ONPU_ERR_DESC = 4,	/* matmul descriptor: type, dimension, stride, reserved field */
+	ONPU_ERR_CALL = 5,	/* nested CALL, or count out of range */
+	ONPU_ERR_RING = 6,	/* producer index more than a ring ahead */
+	ONPU_ERR_KILLED = 7,	/* killed by the host */
+	ONPU_ERR_INTERNAL = 8,	/* the engine ran out of resources */
+};
+
+#endif /* ONPU_PACKET_H */
