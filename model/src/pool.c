@@ -258,7 +258,7 @@ static int start_workers(struct onpu_pool *pool, const char *name)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	for (unsigned int i = 0; i < pool->threads; i++) {
-		char full[16];
+		char full[32];
 
 		err = pthread_create(&pool->thread[i], NULL, worker, pool);
 		if (err) {
@@ -266,6 +266,7 @@ static int start_workers(struct onpu_pool *pool, const char *name)
 			break;
 		}
 		snprintf(full, sizeof(full), "%.10s-%u", name ? name : "onpu", i);
+		full[15] = '\0';
 		pthread_setname_np(pool->thread[i], full);
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
