@@ -3,9 +3,10 @@
  * RV32IMC instruction-set simulator: one machine-mode hart on a small bus.
  *
  * Implements RV32I 2.1, M 2.0, C 2.0, Zicsr 2.0, Zifencei 2.0 and the
- * machine-mode part of the privileged architecture 1.12 (no U or S mode, no
- * PMP, no unprivileged counters).  Everything else traps as an illegal
- * instruction, all reserved and custom encodings included.
+ * machine-mode part of the privileged architecture 1.12: no U or S mode, no
+ * PMP; of the unprivileged counters cycle and instret but not time; no debug
+ * triggers (tselect and tdata1 read as zero).  Everything else traps as an
+ * illegal instruction, all reserved and custom encodings included.
  *
  * Misaligned loads and stores are performed when they lie entirely within one
  * memory region; outside of regions they raise an address-misaligned trap.

@@ -29,6 +29,13 @@
 #define CSR_MINSTRETH		0xb82
 #define CSR_MHPMCOUNTER3H	0xb83
 #define CSR_MHPMCOUNTER31H	0xb9f
+#define CSR_TSELECT		0x7a0
+#define CSR_TDATA1		0x7a1
+#define CSR_TDATA2		0x7a2
+#define CSR_CYCLE		0xc00
+#define CSR_INSTRET		0xc02
+#define CSR_CYCLEH		0xc80
+#define CSR_INSTRETH		0xc82
 #define CSR_MVENDORID		0xf11
 #define CSR_MARCHID		0xf12
 #define CSR_MIMPID		0xf13
@@ -49,10 +56,11 @@ static uint32_t legal_mtvec(uint32_t v)
 	return v & ~2u; /* modes: 0 direct, 1 vectored */
 }
 
-/* Counters that always read as zero and ignore writes. */
-static bool is_zero_counter(uint32_t csr)
+/* Counters and debug triggers that always read as zero and ignore writes. */
+static bool is_zero(uint32_t csr)
 {
-	return (csr >= CSR_MHPMEVENT3 && csr <= CSR_MHPMEVENT31) ||
+	return (csr >= CSR_TSELECT && csr <= CSR_TDATA2) ||
+	       (csr >= CSR_MHPMEVENT3 && csr <= CSR_MHPMEVENT31) ||
 	       (csr >= CSR_MHPMCOUNTER3 && csr <= CSR_MHPMCOUNTER31) ||
 	       (csr >= CSR_MHPMCOUNTER3H && csr <= CSR_MHPMCOUNTER31H);
 }
@@ -76,9 +84,13 @@ bool rv32_csr_read(struct onpu_rv32 *h, uint32_t csr, uint32_t *value)
 		v = atomic_load_explicit(&h->lines, memory_order_acquire) &
 		    IRQ_MASK;
 		break;
+	case CSR_CYCLE:
 	case CSR_MCYCLE:	v = (uint32_t)h->mcycle; break;
+	case CSR_CYCLEH:
 	case CSR_MCYCLEH:	v = (uint32_t)(h->mcycle >> 32); break;
+	case CSR_INSTRET:
 	case CSR_MINSTRET:	v = (uint32_t)h->minstret; break;
+	case CSR_INSTRETH:
 	case CSR_MINSTRETH:	v = (uint32_t)(h->minstret >> 32); break;
 	case CSR_MVENDORID:	v = h->config.vendorid; break;
 	case CSR_MARCHID:	v = h->config.archid; break;
@@ -86,7 +98,7 @@ bool rv32_csr_read(struct onpu_rv32 *h, uint32_t csr, uint32_t *value)
 	case CSR_MHARTID:	v = h->config.hartid; break;
 	case CSR_MCONFIGPTR:	break;
 	default:
-		if (!is_zero_counter(csr))
+		if (!is_zero(csr))
 			return false;
 	}
 	*value = v;
@@ -156,7 +168,7 @@ bool rv32_csr_write(struct onpu_rv32 *h, uint32_t csr, uint32_t v)
 	case CSR_MIP:		/* all bits belong to the platform */
 		return true;
 	default:
-		return is_zero_counter(csr);
+		return is_zero(csr);
 	}
 }
 
