@@ -64,7 +64,10 @@
 #define ONPU_SYS_VRAM_SIZE_LO	(ONPU_MCU_SYS + 0xa0)
 #define ONPU_SYS_VRAM_SIZE_HI	(ONPU_MCU_SYS + 0xa4)
 #define ONPU_SYS_RING_ORDER_MAX	(ONPU_MCU_SYS + 0xa8)
-#define ONPU_SYS_END		(ONPU_MCU_SYS + 0xac)
+/* RO: where the firmware region starts in card memory (BOOT_ADDR counts from 0) */
+#define ONPU_SYS_REGION_OFFSET_LO	(ONPU_MCU_SYS + 0xac)
+#define ONPU_SYS_REGION_OFFSET_HI	(ONPU_MCU_SYS + 0xb0)
+#define ONPU_SYS_END		(ONPU_MCU_SYS + 0xb4)
 
 /* --- CRYPTO: SHA-256 (FIPS 180-4) and Ed25519 (RFC 8032) -------------------- */
 #define ONPU_MCU_CRYPTO		0x20001000u
