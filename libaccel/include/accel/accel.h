@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file
+ * libaccel: matrix work on ONPU accelerator cards.
+ *
+ * A *device* is an open card. A *context* is an address space on it. *Buffers*
+ * are memory in a context. A *queue* executes operations of its context in the
+ * order in which they were submitted; different queues are independent. An
+ * *event* stands for the completion of a submitted operation.
+ *
+ * Conventions, for every function unless it says otherwise:
+ *
+ *  - int functions return 0 or a negative errno; what they create comes back
+ *    through the last parameter, which is untouched when they fail.
+ *    accel_error_detail() then tells the reason in words.
+ *  - Sizes and offsets are bytes; leading dimensions are elements; times are
+ *    nanoseconds.
+ *  - Every function may be called by any thread at any time on any object,
+ *    except that destroying an object while another thread uses it is an error
+ *    of the caller.
+ *  - Objects may be destroyed in any order: an object keeps what it needs of
+ *    the others alive. A buffer that submitted work uses lives until that work
+ *    is done. Destroying NULL does nothing.
+ *  - After fork() the objects belong to the parent alone. In the child, int
+ *    functions on them fail with -ECHILD, destroying them does nothing, and mapped
+ *    buffers are not there. The child may open devices of its own.
+ *  - Structures whose first member is @c size grow in later versions: set it to
+ *    sizeof the structure and the rest to zero before you fill it in (or call
+ *    the ..._init() function beside it). Reserved members must stay zero.
+ *
+ * Errors that many functions share: -EINVAL (an argument is wrong, the detail
+ * names it), -ENOMEM, -ECHILD (see above), -ENODEV (the card is gone),
+ * -ECANCELED (the queue has stopped after an error, see accel_queue_get_status()).
+ */
+#ifndef ACCEL_ACCEL_H
+#define ACCEL_ACCEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__GNUC__)
+#define ACCEL_API __attribute__((visibility("default")))
+#else
+#define ACCEL_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct accel_device;
+struct accel_context;
+struct accel_buffer;
+struct accel_queue;
+struct accel_event;
+
+/* ---- Library --------------------------------------------------------- */
+
+/** Version of this header: major << 16 | minor << 8 | patch. */
+#define ACCEL_VERSION	0x000100u
+
+/** Version of the library that runs, encoded as ACCEL_VERSION. Cannot fail. */
+ACCEL_API uint32_t accel_version(void);
+
+/**
+ * The reason of the last failure of a libaccel call in the calling thread, one
+ * line that begins with the function's name, for example
+ * "accel_matmul_async: lda 100 is smaller than k 128". Never NULL; "" before the first
+ * failure. Later successes do not clear it, so it survives clean-up code. The text
+ * belongs to the thread and lives until the next failing call in this thread.
+ */
+ACCEL_API const char *accel_error_detail(void);
+
+/* ---- Element types --------------------------------------------------- */
+
+/** Element types; numerics.md defines them bit by bit. */
+enum accel_type {
+	ACCEL_TYPE_DEFAULT = 0,	/**< where a structure says what that means */
+	ACCEL_TYPE_F32 = 1,	/**< IEEE 754 binary32 */
+	ACCEL_TYPE_BF16 = 2,	/**< bfloat16: the upper half of a binary32 */
+	ACCEL_TYPE_F16 = 3,	/**< IEEE 754 binary16 */
+	ACCEL_TYPE_I8 = 4,	/**< two's complement, 8 bits */
+	ACCEL_TYPE_I32 = 5	/**< two's complement, 32 bits */
+};
+
+/** Bytes of an element of @p type (enum accel_type), 0 if there is no such type. */
+ACCEL_API size_t accel_type_size(uint32_t type);
+
+/** Name of @p type ("f32", "bf16", "f16", "i8", "i32"), NULL if there is no such type. */
+ACCEL_API const char *accel_type_name(uint32_t type);
+
+/* ---- Devices --------------------------------------------------------- */
+
+/** What a card is and can do. Values that the running card does not tell are 0. */
+struct accel_device_info {
+	size_t size;			/**< in: sizeof(struct accel_device_info) */
+	char pci_address[16];		/**< domain:bus:device.function, "0000:00:04.0" */
+	char node[32];			/**< device node, "/dev/accel/accel0" */
+	char driver_name[16];		/**< kernel driver, "onpu" */
+	uint32_t driver_version[3];	/**< its major, minor and patch level */
+	int32_t status;			/**< 0, or -errno why what follows could not be read */
+	uint32_t vendor_id;		/**< PCI vendor */
+	uint32_t device_id;		/**< PCI device */
+	uint32_t hw_version;		/**< major << 16 | minor */
+	uint32_t firmware_version;	/**< major << 24 | minor << 16 | patch */
+	uint32_t firmware_svn;		/**< security version of the firmware */
+	uint32_t firmware_heartbeat;	/**< counter that a live firmware advances */
+	uint64_t serial;		/**< serial number */
+	uint32_t cores;			/**< matmul cores */
+	uint32_t core_clock_khz;	/**< their clock */
+	uint32_t slots;			/**< queues that the card executes at the same time */
+	uint32_t dim_max;		/**< largest m, n and k of a matmul */
+	uint32_t types_in;		/**< bit t set: enum accel_type t is a matmul input */
+	uint32_t types_out;		/**< bit t set: enum accel_type t is a matmul output */
+	uint64_t memory_size;		/**< bytes of card memory for buffers */
+	uint64_t memory_used;		/**< bytes of it allocated now, by all processes */
+	uint64_t memory_visible;	/**< bytes of it that the CPU can map */
+	uint64_t host_used;		/**< bytes of system memory that buffers of all processes use now */
+	uint64_t buffer_size_max;	/**< largest buffer */
+	uint32_t contexts_max;		/**< contexts of one open device */
+	uint32_t queues_max;		/**< queues of one open device */
+	uint32_t job_timeout_ms;	/**< running time after which a submission counts as hung */
+	uint32_t generation;		/**< resets of the card since power-on */
+	uint64_t device_time_ns;	/**< time of the card since power-on */
+};
+
+/** Zeroes @p info and sets its size. */
+static inline void accel_device_info_init(struct accel_device_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->size = sizeof(*info);
+}
+
+/** Counters of a card since power-on. */
+struct accel_device_counters {
+	size_t size;		/**< in: sizeof(struct accel_device_counters) */
+	uint64_t busy_ns;	/**< time executing packets, summed over slots */
+	uint64_t packets;	/**< packets executed */
+	uint64_t matmuls;	/**< matmuls executed */
+	uint64_t matmul_ops;	/**< 2 * m * n * k, summed */
+	uint64_t copy_bytes;	/**< bytes copied and filled */
+	uint64_t tlb_hits;	/**< address translations served from the card's TLB */
+	uint64_t tlb_walks;	/**< page-table walks */
+	uint64_t faults;	/**< MMU faults */
+	uint64_t irqs;		/**< interrupts sent */
+};
+
+/** Zeroes @p counters and sets its size. */
+static inline void accel_device_counters_init(struct accel_device_counters *counters)
+{
+	memset(counters, 0, sizeof(*counters));
+	counters->size = sizeof(*counters);
+}
+
+/**
+ * Number of cards that the kernel driver has, or -errno. 0 is no error. Cards
+ * are indexed by rising PCI address, so that an index means the same card in
+ * every process as long as no card comes or goes.
+ */
+ACCEL_API int accel_device_count(void);
+
+/**
+ * Reads what card @p index is, without keeping it open. When its node cannot be
+ * opened or the card does not answer, the function still succeeds: @c status holds the
+ * error and only the PCI identity is filled in.
+ *
+ * Errors: -ENODEV (no card @p index), -EINVAL (size).
+ */
+ACCEL_API int accel_device_list_info(unsigned int index, struct accel_device_info *info);
+
+/**
+ * Opens card @p index. A process may open a card many times; every open device
+ * is independent.
+ *
+ * Errors: -ENODEV (no card @p index), -EACCES (no permission for its node),
+ * -EMFILE, -ENOTSUP (a kernel driver that this library does not know).
+ */
+ACCEL_API int accel_device_open(unsigned int index, struct accel_device **device);
+
+/**
+ * Opens a card by name: its PCI address ("0000:00:04.0" or "00:04.0"), its
+ * device node ("/dev/accel/accel0") or its index ("0").
+ *
+ * Errors: as accel_device_open(); -EINVAL (@p name is none of these).
+ */
+ACCEL_API int accel_device_open_name(const char *name, struct accel_device **device);
+
+/** Closes a device. Its contexts, if any are left, keep it open until they are destroyed. */
+ACCEL_API void accel_device_close(struct accel_device *device);
+
+/** Reads what an open card is. Needs no queue and does not wait for running work. */
+ACCEL_API int accel_device_get_info(struct accel_device *device, struct accel_device_info *info);
+
+/** Reads the counters of an open card. Does not wait for running work. */
+ACCEL_API int accel_device_get_counters(struct accel_device *device,
+					struct accel_device_counters *counters);
+
+/* ---- Contexts -------------------------------------------------------- */
+
+/**
+ * Creates a context: an address space of its own on the card. Nothing that runs in it can
+ * reach the buffers of another context.
+ *
+ * @p flags: 0. Errors: -ENOSPC (no more contexts on this device or card).
+ */
+ACCEL_API int accel_context_create(struct accel_device *device, uint32_t flags,
+				   struct accel_context **context);
+
+/** Destroys a context. Its buffers and queues, if any are left, keep it alive. */
+ACCEL_API void accel_context_destroy(struct accel_context *context);
+
+/* ---- Buffers --------------------------------------------------------- */
+
+/** The buffer may live in card memory. */
+#define ACCEL_BUFFER_CARD	(1u << 0)
+/** The buffer may live in system memory, which the card reads and writes by DMA. */
+#define ACCEL_BUFFER_HOST	(1u << 1)
+/** The card may only read the buffer; operations that write it fail with -EACCES. */
+#define ACCEL_BUFFER_CARD_READONLY	(1u << 2)
+
+/**
+ * Allocates @p size bytes (not 0), all zero, page-aligned on both sides.
+ * @p flags: ACCEL_BUFFER_CARD, ACCEL_BUFFER_HOST or both (card memory first, system memory when
+ * it is full), with or without ACCEL_BUFFER_CARD_READONLY.
+ *
+ * Errors: -EINVAL (size 0, flags), -E2BIG (larger than buffer_size_max),
+ * -ENOMEM (no room in the allowed places).
+ */
+ACCEL_API int accel_buffer_create(struct accel_context *context, uint64_t size, uint32_t flags,
+				  struct accel_buffer **buffer);
+
+/**
+ * Frees a buffer, once the work submitted before is done with it; does not wait
+ * for that. Pointers from accel_buffer_map() must not be used any more.
+ */
+ACCEL_API void accel_buffer_destroy(struct accel_buffer *buffer);
+
+/** Size as given to accel_buffer_create(); 0 for NULL. */
+ACCEL_API uint64_t accel_buffer_size(const struct accel_buffer *buffer);
+
+/** Address of the first byte in the context's address space on the card; 0 for NULL. */
+ACCEL_API uint64_t accel_buffer_address(const struct accel_buffer *buffer);
+
+/**
+ * Makes the whole buffer accessible to the CPU at @p *pointer. Maps of a buffer
+ * are counted and all give the same pointer. Mapping does not wait for submitted work:
+ * wait for its event before you read its results or change its operands.
+ * System memory is cached; card memory is write-combined (read it with accel_buffer_read()).
+ *
+ * Errors: -ENOMEM.
+ */
+ACCEL_API int accel_buffer_map(struct accel_buffer *buffer, void **pointer);
+
+/**
+ * Ends one accel_buffer_map(). After the last, the pointer must not be used.
+ *
+ * Errors: -EINVAL (the buffer is not mapped).
+ */
+ACCEL_API int accel_buffer_unmap(struct accel_buffer *buffer);
+
+/**
+ * Copies @p size bytes from @p source into the buffer at @p offset; done when it
+ * returns. Not ordered with queues: wait for the work that uses the range first.
+ *
+ * Errors: -EINVAL (range outside the buffer, NULL), -ENOMEM.
+ */
+ACCEL_API int accel_buffer_write(struct accel_buffer *buffer, uint64_t offset,
+				 const void *source, uint64_t size);
+
+/**
+ * Copies @p size bytes of the buffer at @p offset to @p target; done when it
+ * returns. Not ordered with queues: wait for the work that writes the range first.
+ *
+ * Errors: as accel_buffer_write().
+ */
+ACCEL_API int accel_buffer_read(struct accel_buffer *buffer, uint64_t offset,
+				void *target, uint64_t size);
+
+/* ---- Queues ---------------------------------------------------------- */
+
+/** Priority of a queue against the others of the card. */
+enum accel_priority {
+	ACCEL_PRIORITY_LOW = 0,
+	ACCEL_PRIORITY_MEDIUM = 1,	/**< the usual one */
+	ACCEL_PRIORITY_HIGH = 2,	/**< needs CAP_SYS_NICE */
+	ACCEL_PRIORITY_REALTIME = 3	/**< needs CAP_SYS_NICE */
+};
+
+/**
+ * Creates a queue. @p priority: enum accel_priority.
+ *
+ * Errors: -EACCES (priority without the capability), -ENOSPC (no more queues on
+ * this device or card).
+ */
+ACCEL_API int accel_queue_create(struct accel_context *context, uint32_t priority,
+				 struct accel_queue **queue);
+
+/**
+ * Destroys a queue and cancels what it has not finished: the events of that
+ * work fail with -ECANCELED. Does not wait; call accel_queue_finish() before if the
+ * work counts.
+ */
+ACCEL_API void accel_queue_destroy(struct accel_queue *queue);
+
+/** Wait without limit. */
+#define ACCEL_FOREVER	UINT64_MAX
+
+/**
+ * Waits until everything submitted to the queue before is done, at most
+ * @p timeout_ns from now (ACCEL_FOREVER: no limit; 0: only look).
+ *
+ * Returns 0 when it is done without error. Errors: -ETIME (not done in time),
+ * else as accel_event_wait() for the first submission that failed.
+ */
+ACCEL_API int accel_queue_finish(struct accel_queue *queue, uint64_t timeout_ns);
+
+/**
+ * What is submitted to the queue from now on starts only when @p count events
+ * are done. They may be of any queue of the same device, and may be destroyed
+ * after the call. Work that depends on a failed event is not started by
+ * force nor cancelled: dependencies order, they do not carry errors.
+ *
+ * Errors: -EXDEV (an event of another device), -ECANCELED.
+ */
+ACCEL_API int accel_queue_wait_events(struct accel_queue *queue, unsigned int count,
+				      struct accel_event *const *events);
+
+/** How a submission or a queue is. */
+enum accel_state {
+	ACCEL_STATE_PENDING = 0,	/**< event: not done; queue: takes work */
+	ACCEL_STATE_DONE = 1,		/**< event: done without error */
+	ACCEL_STATE_FAILED = 2		/**< event: failed; queue: stopped for good */
+};
+
+/** Why a submission failed or a queue stopped, and the error that tells it. */
+enum accel_reason {
+	ACCEL_REASON_NONE = 0,		/**< it did not */
+	ACCEL_REASON_FAULT = 1,		/**< -EFAULT: accessed an address that is not mapped so */
+	ACCEL_REASON_BAD_PACKET = 2,	/**< -EBADMSG: the card found a command malformed */
+	ACCEL_REASON_TIMED_OUT = 3,	/**< -ETIMEDOUT: ran longer than job_timeout_ms */
+	ACCEL_REASON_RESET = 4,		/**< -ECONNRESET: the card was reset, others were the cause */
+	ACCEL_REASON_DEVICE_LOST = 5,	/**< -ENODEV: the card is gone */
+	ACCEL_REASON_CANCELED = 6,	/**< -ECANCELED: an earlier one failed, or the queue was destroyed */
+	ACCEL_REASON_OTHER = 7		/**< -EIO: the driver gives no closer reason */
+};
+
+/** State of an event or a queue. */
+struct accel_status {
+	size_t size;		/**< in: sizeof(struct accel_status) */
+	uint32_t state;		/**< enum accel_state */
+	uint32_t reason;	/**< enum accel_reason */
+	int32_t error;		/**< -errno that waiting returns, 0 without failure */
+	uint32_t fault_access;	/**< of a fault: 0 read, 1 write, 2 command fetch */
+	uint64_t fault_address;	/**< of a fault: address in the context */
+	uint32_t fault_reason;	/**< of a fault: the card's code, hardware.md */
+	uint32_t opcode;	/**< of a fault or bad packet: the card's opcode, hardware.md */
+	uint64_t submitted;	/**< queue: submissions so far */
+	uint64_t completed;	/**< queue: submissions done so far, with or without error */
+};
+
+/** Zeroes @p status and sets its size. */
+static inline void accel_status_init(struct accel_status *status)
+{
+	memset(status, 0, sizeof(*status));
+	status->size = sizeof(*status);
+}
+
+/**
+ * Tells whether and why the queue has stopped. A stopped queue takes no work
+ * any more (-ECANCELED): destroy it and create another one. Does not wait.
+ */
+ACCEL_API int accel_queue_get_status(struct accel_queue *queue, struct accel_status *status);
+
+/* ---- Events ---------------------------------------------------------- */
+
+/**
+ * Waits until the work of the event is done, at most @p timeout_ns from now
+ * (ACCEL_FOREVER: no limit, but the driver stops work that hangs; 0: only look).
+ *
+ * Returns 0 when the work was done without error. Errors: -ETIME (not done in
+ * time; it goes on), or why the work failed: enum accel_reason tells the codes.
+ */
+ACCEL_API int accel_event_wait(struct accel_event *event, uint64_t timeout_ns);
+
+/**
+ * Looks whether the work is done. Returns 0 when done without error, -EBUSY
+ * when not done yet (and does not set the detail text), else as accel_event_wait().
+ */
+ACCEL_API int accel_event_query(struct accel_event *event);
+
+/** Tells how the work of the event is, and why it failed if so. Does not wait. */
+ACCEL_API int accel_event_get_status(struct accel_event *event, struct accel_status *status);
+
+/** Destroys an event. The work goes on. */
+ACCEL_API void accel_event_destroy(struct accel_event *event);
+
+/* ---- Operations ------------------------------------------------------
+ *
+ * An ..._async() function returns when the work is submitted; it may wait for room
+ * in the queue. With @p event not NULL it creates an event for the work.
+ * It checks all arguments first: when it fails, nothing was submitted.
+ * Buffers must belong to the queue's context (-EXDEV). The twin without ..._async()
+ * also waits for the work, without limit, and returns as accel_event_wait().
+ */
+
+/**
+ * Copies @p size bytes (0 does nothing) between two buffers or two places of one;
+ * the ranges must not overlap.
+ *
+ * Errors: -EINVAL (range, overlap), -EACCES (target is CARD_READONLY), -EXDEV, -ECANCELED.
+ */
+ACCEL_API int accel_copy_async(struct accel_queue *queue,
+			       struct accel_buffer *target, uint64_t target_offset,
+			       struct accel_buffer *source, uint64_t source_offset,
+			       uint64_t size, struct accel_event **event);
+
+/** accel_copy_async() and wait. */
+ACCEL_API int accel_copy(struct accel_queue *queue,
+			 struct accel_buffer *target, uint64_t target_offset,
+			 struct accel_buffer *source, uint64_t source_offset, uint64_t size);
+
+/**
+ * Stores the 32-bit @p pattern over @p size bytes. Offset and size are multiples of 4.
+ *
+ * Errors: -EINVAL (range, alignment), -EACCES, -EXDEV, -ECANCELED.
+ */
+ACCEL_API int accel_fill_async(struct accel_queue *queue, struct accel_buffer *buffer,
+			       uint64_t offset, uint64_t size, uint32_t pattern,
+			       struct accel_event **event);
+
+/** accel_fill_async() and wait. */
+ACCEL_API int accel_fill(struct accel_queue *queue, struct accel_buffer *buffer,
+			 uint64_t offset, uint64_t size, uint32_t pattern);
+
+/**
+ * A row-major matrix in a buffer: element (r, c) stands at
+ * offset + (r * ld + c) * size of an element. @c offset is a multiple of that size.
+ */
+struct accel_matrix {
+	struct accel_buffer *buffer;	/**< where it stands */
+	uint64_t offset;		/**< bytes from the start of the buffer to element (0, 0) */
+	uint64_t ld;			/**< elements from row to row; 0: rows follow without gaps */
+	uint32_t type;			/**< enum accel_type */
+	uint32_t reserved;		/**< zero */
+};
+
+/** A is stored transposed: k rows of m. */
+#define ACCEL_MATMUL_TRANS_A	(1u << 0)
+/** B is stored transposed: n rows of k. */
+#define ACCEL_MATMUL_TRANS_B	(1u << 1)
+/** The sums start from C, not from zero: D = op(A) * op(B) + C. */
+#define ACCEL_MATMUL_ACCUMULATE	(1u << 2)
+
+/**
+ * D = op(A) * op(B) [+ C]: D is m x n, op(A) is m x k, op(B) is k x n.
+ *
+ * A and B have one type: F32, BF16 or F16 give F32, I8 gives I32. Every element
+ * of a float result is acc = fma(a[i][x], b[x][j], acc) for x = 0 .. k-1, from +0 or from C, in
+ * binary32, on every card; integer sums wrap at 32 bits.
+ *
+ * D must not overlap A or B. C may be D itself (same place, same ld), else it
+ * must not overlap D either.
+ */
+struct accel_matmul {
+	size_t size;		/**< sizeof(struct accel_matmul) */
+	uint32_t flags;		/**< ACCEL_MATMUL_* */
+	uint32_t m;		/**< rows of D, 1 .. dim_max */
+	uint32_t n;		/**< columns of D, 1 .. dim_max */
+	uint32_t k;		/**< length of the sums, 1 .. dim_max */
+	struct accel_matrix a;	/**< left operand, m x k (k x m with TRANS_A) */
+	struct accel_matrix b;	/**< right operand, k x n (n x k with TRANS_B); type DEFAULT: as A */
+	struct accel_matrix c;	/**< ACCUMULATE: m x n of D's type (DEFAULT: that); buffer NULL: D. Else zero. */
+	struct accel_matrix d;	/**< result, m x n; type DEFAULT: F32, or I32 if A is I8 */
+};
+
+/** Zeroes @p matmul and sets its size. */
+static inline void accel_matmul_init(struct accel_matmul *matmul)
+{
+	memset(matmul, 0, sizeof(*matmul));
+	matmul->size = sizeof(*matmul);
+}
+
+/**
+ * Multiplies matrices.
+ *
+ * Errors: -EINVAL (dimension, leading dimension, alignment, range, overlap, flags), -ENOTSUP (types
+ * that the card does not multiply), -EACCES (D is CARD_READONLY), -EXDEV, -ECANCELED.
+ */
+ACCEL_API int accel_matmul_async(struct accel_queue *queue, const struct accel_matmul *matmul,
+				 struct accel_event **event);
+
+/** accel_matmul_async() and wait. */
+ACCEL_API int accel_matmul(struct accel_queue *queue, const struct accel_matmul *matmul);
+
+/**
+ * Multiplies @p count matmuls one after the other, as if by accel_matmul_async() for
+ * each, at the cost of one call to the kernel. The event stands for all. When one
+ * is wrong, the detail names its index and nothing was submitted. @p count 0 is -EINVAL.
+ */
+ACCEL_API int accel_matmul_many_async(struct accel_queue *queue, const struct accel_matmul *matmuls,
+				      unsigned int count, struct accel_event **event);
+
+/** accel_matmul_many_async() and wait. */
+ACCEL_API int accel_matmul_many(struct accel_queue *queue, const struct accel_matmul *matmuls,
+				unsigned int count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ACCEL_ACCEL_H */
