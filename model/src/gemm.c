@@ -1,0 +1,551 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Matmul: blocking, packing and the distribution over threads. The arithmetic is in the
+ * micro kernels (gemm_<isa>.c); the result is defined by Documentation/numerics.md.
+ *
+ * Idea (as BLIS and GotoBLAS have it): D is cut into macro blocks, k into blocks of at most kc.
+ * For each of them one parallel loop packs the operands into slivers, a second one
+ * computes tiles of D. Between blocks of k the FP32 sums wait in D itself, so every
+ * sum still runs through k in increasing order and is never split: storing and loading an FP32
+ * value changes no bit. Hence the result does not depend on blocking, kernel or threads.
+ *
+ * Rows of an operand are reached through views. A row of a tile that crosses a segment
+ * boundary goes through a bounce buffer on the stack; everything else is read and written in place.
+ *
+ * Locking: none. Items of one parallel loop write disjoint memory; loops are separated by
+ * onpu_pool_for() returning. Operands are untrusted memory: no control flow depends on them.
+ */
+#include <errno.h>
+#include <fenv.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+#include "gemm_priv.h"
+#include "gemm_view.h"
+#include "pool.h"
+
+#define BOUNCE_BYTES	32768u	/* on the stack of a packing thread */
+#define COLS_CHUNK	4u	/* slivers that are packed together when the lanes are contiguous */
+#define COLS_STEP	64u	/* source rows at a time */
+#define PACK_A_BYTES	((size_t)4 << 20)
+#define PACK_B_BYTES	((size_t)6 << 20)
+#define TILE_ROWS_MAX	512u	/* tile_m * mr of any kernel */
+#define INLINE_MACS	(1u << 18)	/* below this a second thread is not worth waking */
+
+static const struct gemm_kernel *const kernels[] = {
+	/* Best first. */
+#if defined(__x86_64__)
+	&gemm_avx512vnni_i8, &gemm_avx512_f32, &gemm_avxvnni_i8, &gemm_avx2_f32, &gemm_avx2_i8,
+	&gemm_sse41_i8,
+#endif
+	&gemm_scalar_f32, &gemm_scalar_i8,
+};
+
+static const char *const isa_names[ONPU_GEMM_ISA_COUNT] = {
+	[ONPU_GEMM_ISA_AUTO] = "auto",
+	[ONPU_GEMM_ISA_SCALAR] = "scalar",
+	[ONPU_GEMM_ISA_SSE41] = "sse41",
+	[ONPU_GEMM_ISA_AVX2] = "avx2",
+	[ONPU_GEMM_ISA_AVXVNNI] = "avxvnni",
+	[ONPU_GEMM_ISA_AVX512] = "avx512",
+	[ONPU_GEMM_ISA_AVX512VNNI] = "avx512vnni",
+};
+
+/* One packed operand of the current block. Lanes are rows of A or columns of B. */
+struct side {
+	const struct onpu_view *view;
+	uint64_t ld;
+	bool k_contiguous;
+	bool is_b;
+	enum gemm_mode mode;
+	unsigned int lanes;		/* of a sliver, in memory */
+	unsigned int max_lanes;		/* used ones */
+	uint32_t *packed;
+	size_t stride;			/* units from sliver to sliver */
+	uint64_t lane0;			/* the block's first lane in the operand */
+	uint32_t count;			/* lanes of the block */
+	uint32_t slivers;
+	uint32_t per_item;		/* slivers per item of the packing loop */
+};
+
+struct gemm {
+	const struct onpu_gemm_desc *desc;
+	const struct gemm_kernel *kern;
+	const atomic_bool *cancel;
+	struct onpu_pool *pool;
+	unsigned int es;
+	struct side a, b;
+	uint64_t k0;			/* current block of k */
+	uint32_t kn;
+	size_t units;
+	bool first, last;		/* block of k */
+	uint32_t items_a;		/* packing loop: items for A, then those for B */
+	uint32_t tiles_m, tiles_n;
+};
+
+/*
+ * Round to nearest, no flush-to-zero, no denormals-are-zero, exceptions masked: the threads
+ * belong to a program that may have set anything else.
+ */
+#if defined(__x86_64__)
+typedef unsigned int fpmode_t;
+
+static inline void fpmode_enter(fpmode_t *old)
+{
+	*old = _mm_getcsr();
+	_mm_setcsr(0x1f80);
+}
+
+static inline void fpmode_leave(const fpmode_t *old)
+{
+	_mm_setcsr(*old);
+}
+#else
+typedef fenv_t fpmode_t;
+
+static inline void fpmode_enter(fpmode_t *old)
+{
+	fegetenv(old);
+	fesetenv(FE_DFL_ENV);
+}
+
+static inline void fpmode_leave(const fpmode_t *old)
+{
+	fesetenv(old);
+}
+#endif
+
+static inline uint32_t div_up(uint32_t a, uint32_t b)
+{
+	return a / b + (a % b != 0);
+}
+
+static inline uint32_t min_u32(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/*
+ * First lane (within the block) of a sliver. Columns of B fill slivers up, which suits
+ * vectors; rows of A are spread evenly, so that no sliver is nearly empty.
+ */
+static uint32_t sliver_start(const struct side *s, uint32_t sliver)
+{
+	if (s->is_b)
+		return min_u32(sliver * s->max_lanes, s->count);
+	return sliver * (s->count / s->slivers) + min_u32(sliver, s->count % s->slivers);
+}
+
+static uint32_t *sliver_data(const struct gemm *g, const struct side *s, uint32_t sliver)
+{
+	return s->packed + sliver * s->stride + (s->is_b ? g->kern->b_head : 0);
+}
+
+/* Source with k contiguous: one row per lane, a step of k at a time. */
+static void pack_sliver_rows(const struct gemm *g, const struct side *s, uint32_t sliver)
+{
+	uint8_t bounce[BOUNCE_BYTES];
+	const uint8_t *rows[GEMM_LANES_MAX];
+	uint32_t start = sliver_start(s, sliver);
+	uint32_t count = sliver_start(s, sliver + 1) - start;
+	uint32_t step = BOUNCE_BYTES / GEMM_LANES_MAX / g->es;
+	uint32_t *dst = sliver_data(g, s, sliver);
+
+	for (uint32_t k = 0; k < g->kn; k += step) {
+		uint32_t n = min_u32(step, g->kn - k);
+
+		for (uint32_t r = 0; r < count; r++) {
+			uint64_t off = ((s->lane0 + start + r) * s->ld + g->k0 + k) * g->es;
+
+			rows[r] = gemm_view_at(s->view, off, (uint64_t)n * g->es);
+			if (!rows[r]) {
+				uint8_t *tmp = bounce + (size_t)r * step * g->es;
+
+				gemm_view_read(s->view, off, tmp, (size_t)n * g->es);
+				rows[r] = tmp;
+			}
+		}
+		g->kern->pack_rows(dst + (size_t)(k / g->kern->ku) * s->lanes, s->lanes, rows,
+				   count, n, s->mode);
+	}
+}
+
+/* Source with the lanes contiguous: slivers [first, end) together, some source rows at a time. */
+static void pack_slivers_cols(const struct gemm *g, const struct side *s, uint32_t first,
+			      uint32_t end)
+{
+	uint8_t bounce[COLS_STEP * COLS_CHUNK * GEMM_LANES_MAX * 4];
+	const uint8_t *rows[COLS_STEP];
+	uint32_t start = sliver_start(s, first);
+	size_t bytes = (size_t)(sliver_start(s, end) - start) * g->es;
+
+	for (uint32_t k = 0; k < g->kn; k += COLS_STEP) {
+		uint32_t n = min_u32(COLS_STEP, g->kn - k);
+
+		for (uint32_t r = 0; r < n; r++) {
+			uint64_t off = ((g->k0 + k + r) * s->ld + s->lane0 + start) * g->es;
+
+			rows[r] = gemm_view_at(s->view, off, bytes);
+			if (!rows[r]) {
+				gemm_view_read(s->view, off, bounce + r * bytes, bytes);
+				rows[r] = bounce + r * bytes;
+			}
+		}
+		for (uint32_t i = first; i < end; i++) {
+			uint32_t at = sliver_start(s, i);
+
+			g->kern->pack_cols(sliver_data(g, s, i) +
+					   (size_t)(k / g->kern->ku) * s->lanes, s->lanes, rows,
+					   (size_t)(at - start) * g->es,
+					   sliver_start(s, i + 1) - at, n, s->mode);
+		}
+	}
+}
+
+static void pack_item(void *arg, size_t index)
+{
+	const struct gemm *g = arg;
+	bool is_b = index >= g->items_a;
+	const struct side *s = is_b ? &g->b : &g->a;
+	uint32_t first = (uint32_t)(index - (is_b ? g->items_a : 0)) * s->per_item;
+	uint32_t end = min_u32(first + s->per_item, s->slivers);
+	fpmode_t mode;
+
+	fpmode_enter(&mode);
+	if (s->k_contiguous) {
+		for (uint32_t i = first; i < end; i++)
+			pack_sliver_rows(g, s, i);
+	} else {
+		pack_slivers_cols(g, s, first, end);
+	}
+	if (is_b && g->kern->finish_b)
+		for (uint32_t i = first; i < end; i++)
+			g->kern->finish_b(s->packed + i * s->stride, g->units);
+	fpmode_leave(&mode);
+}
+
+/* Where the rows of a tile of D are, and of what its sums start from. */
+struct tile_rows {
+	const struct onpu_view *in;	/* C, D, or NULL: zero */
+	uint64_t ld_in;
+	uint64_t row0, col0;
+	uint32_t *out_row[TILE_ROWS_MAX];	/* NULL: crosses segments */
+	const uint32_t *in_row[TILE_ROWS_MAX];
+};
+
+static void find_rows(const struct gemm *g, struct tile_rows *t, uint32_t rows, uint32_t cols)
+{
+	const struct onpu_gemm_desc *d = g->desc;
+
+	if (!g->first) {
+		t->in = &d->d;
+		t->ld_in = d->ldd;
+	} else {
+		t->in = d->flags & ONPU_GEMM_ACCUMULATE ? &d->c : NULL;
+		t->ld_in = d->ldc;
+	}
+	for (uint32_t r = 0; r < rows; r++) {
+		uint64_t out = ((t->row0 + r) * d->ldd + t->col0) * 4;
+		uint64_t in = ((t->row0 + r) * t->ld_in + t->col0) * 4;
+
+		t->out_row[r] = (uint32_t *)(void *)gemm_view_at(&d->d, out, (uint64_t)cols * 4);
+		t->in_row[r] = NULL;
+		if (t->in == &d->d)
+			t->in_row[r] = t->out_row[r];
+		else if (t->in)
+			t->in_row[r] = (const uint32_t *)(const void *)
+				       gemm_view_at(t->in, in, (uint64_t)cols * 4);
+		if (t->in && !t->in_row[r])
+			t->out_row[r] = NULL;
+	}
+}
+
+/* A micro tile with a row that crosses segments, through a copy. */
+static void bounced_tile(const struct gemm *g, const struct tile_rows *t, uint32_t row,
+			 uint32_t rows, uint32_t col, uint32_t cols, const uint32_t *a,
+			 const uint32_t *b)
+{
+	uint32_t buf[GEMM_MR_MAX][GEMM_LANES_MAX];
+	uint32_t *ptr[GEMM_MR_MAX];
+	const uint32_t *cptr[GEMM_MR_MAX];
+
+	for (uint32_t r = 0; r < rows; r++) {
+		ptr[r] = buf[r];
+		cptr[r] = buf[r];
+		if (t->in)
+			gemm_view_read(t->in, ((t->row0 + row + r) * t->ld_in + t->col0 + col) * 4,
+				       buf[r], (size_t)cols * 4);
+	}
+	g->kern->tile(rows, cols, g->units, a, b, t->in ? cptr : NULL, ptr, 0, g->last);
+	for (uint32_t r = 0; r < rows; r++)
+		gemm_view_write(&g->desc->d,
+				((t->row0 + row + r) * g->desc->ldd + t->col0 + col) * 4,
+				buf[r], (size_t)cols * 4);
+}
+
+static bool all_direct(const struct tile_rows *t, uint32_t row, uint32_t rows)
+{
+	for (uint32_t r = 0; r < rows; r++)
+		if (!t->out_row[row + r])
+			return false;
+	return true;
+}
+
+static void tile_item(void *arg, size_t index)
+{
+	const struct gemm *g = arg;
+	const struct gemm_kernel *kern = g->kern;
+	uint32_t is0 = (uint32_t)(index / g->tiles_n) * kern->tile_m;
+	uint32_t js0 = (uint32_t)(index % g->tiles_n) * kern->tile_n;
+	uint32_t is1 = min_u32(is0 + kern->tile_m, g->a.slivers);
+	uint32_t js1 = min_u32(js0 + kern->tile_n, g->b.slivers);
+	uint32_t i0 = sliver_start(&g->a, is0), j0 = sliver_start(&g->b, js0);
+	struct tile_rows t;
+	fpmode_t mode;
+
+	t.row0 = g->a.lane0 + i0;
+	t.col0 = g->b.lane0 + j0;
+	find_rows(g, &t, sliver_start(&g->a, is1) - i0, sliver_start(&g->b, js1) - j0);
+
+	fpmode_enter(&mode);
+	for (uint32_t js = js0; js < js1; js++) {
+		const uint32_t *b = g->b.packed + js * g->b.stride;
+		uint32_t col = sliver_start(&g->b, js) - j0;
+		uint32_t cols = sliver_start(&g->b, js + 1) - j0 - col;
+
+		for (uint32_t is = is0; is < is1; is++) {
+			const uint32_t *a = sliver_data(g, &g->a, is);
+			uint32_t row = sliver_start(&g->a, is) - i0;
+			uint32_t rows = sliver_start(&g->a, is + 1) - i0 - row;
+
+			if (all_direct(&t, row, rows))
+				kern->tile(rows, cols, g->units, a, b,
+					   t.in ? t.in_row + row : NULL, t.out_row + row, col,
+					   g->last);
+			else
+				bounced_tile(g, &t, row, rows, col, cols, a, b);
+		}
+	}
+	fpmode_leave(&mode);
+}
+
+static void set_block(struct side *s, uint64_t lane0, uint32_t count)
+{
+	s->lane0 = lane0;
+	s->count = count;
+	s->slivers = div_up(count, s->max_lanes);
+	s->per_item = s->k_contiguous ? 1 : COLS_CHUNK;
+}
+
+static bool run_block(struct gemm *g, bool pack_b)
+{
+	uint32_t items_b = pack_b ? div_up(g->b.slivers, g->b.per_item) : 0;
+
+	g->items_a = div_up(g->a.slivers, g->a.per_item);
+	if (!onpu_pool_for(g->pool, (size_t)g->items_a + items_b, pack_item, g, g->cancel))
+		return false;
+	g->tiles_m = div_up(g->a.slivers, g->kern->tile_m);
+	g->tiles_n = div_up(g->b.slivers, g->kern->tile_n);
+	return onpu_pool_for(g->pool, (size_t)g->tiles_m * g->tiles_n, tile_item, g, g->cancel);
+}
+
+/* The largest number of slivers per block that fits bytes, then evened out over the blocks. */
+static uint32_t block_lanes(const struct side *s, uint32_t total, size_t bytes)
+{
+	size_t fit = bytes / (s->stride * 4);
+	uint32_t lanes, blocks;
+
+	if (fit == 0)
+		fit = 1;
+	if (fit > UINT32_MAX / GEMM_LANES_MAX)
+		fit = UINT32_MAX / GEMM_LANES_MAX;
+	lanes = (uint32_t)fit * s->max_lanes;
+	if (lanes >= total)
+		return total;
+	blocks = div_up(total, lanes);
+	return min_u32(div_up(div_up(total, blocks), s->max_lanes) * s->max_lanes, lanes);
+}
+
+static int run(struct gemm *g)
+{
+	const struct onpu_gemm_desc *d = g->desc;
+	const struct gemm_kernel *kern = g->kern;
+	uint32_t grain = 16u * kern->ku;
+	uint32_t kstep = div_up(d->k, div_up(d->k, kern->kc));
+	uint32_t mb, nb;
+	size_t a_bytes, b_bytes, max_units;
+	uint8_t *scratch;
+	struct onpu_pool *pool = g->pool;
+	bool ok = true;
+
+	kstep = div_up(kstep, grain) * grain;
+	max_units = div_up(min_u32(kstep, d->k), kern->ku);
+	/* Slivers start at cache lines. */
+	g->a.stride = (max_units * kern->a_lanes + 15) & ~(size_t)15;
+	g->b.stride = (kern->b_head + max_units * kern->nr + 15) & ~(size_t)15;
+	mb = block_lanes(&g->a, d->m, PACK_A_BYTES);
+	nb = block_lanes(&g->b, d->n, PACK_B_BYTES);
+	a_bytes = div_up(mb, kern->mr) * g->a.stride * 4;
+	b_bytes = div_up(nb, kern->nr) * g->b.stride * 4;
+
+	scratch = onpu_pool_scratch_get(pool, a_bytes + b_bytes);
+	if (!scratch)
+		return -ENOMEM;
+	if ((uint64_t)d->m * d->n <= INLINE_MACS && (uint64_t)d->m * d->n * d->k <= INLINE_MACS)
+		g->pool = NULL;
+	g->b.packed = (uint32_t *)(void *)scratch;
+	g->a.packed = (uint32_t *)(void *)(scratch + b_bytes);
+
+	for (uint64_t j = 0; ok && j < d->n; j += nb) {
+		set_block(&g->b, j, min_u32(nb, d->n - (uint32_t)j));
+		for (uint64_t k = 0; ok && k < d->k; k += kstep) {
+			g->k0 = k;
+			g->kn = min_u32(kstep, d->k - (uint32_t)k);
+			g->units = div_up(g->kn, kern->ku);
+			g->first = k == 0;
+			g->last = k + g->kn == d->k;
+			for (uint64_t i = 0; ok && i < d->m; i += mb) {
+				set_block(&g->a, i, min_u32(mb, d->m - (uint32_t)i));
+				ok = run_block(g, i == 0);
+			}
+		}
+	}
+	onpu_pool_scratch_put(pool, scratch);
+	return ok ? 0 : -ECANCELED;
+}
+
+unsigned int onpu_gemm_elem_size(uint32_t dtype)
+{
+	switch (dtype) {
+	case ONPU_DTYPE_F32:
+		return 4;
+	case ONPU_DTYPE_BF16:
+	case ONPU_DTYPE_F16:
+		return 2;
+	case ONPU_DTYPE_I8:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+bool onpu_gemm_span(uint64_t rows, uint64_t cols, uint64_t ld, unsigned int elem_size,
+		    uint64_t *bytes)
+{
+	uint64_t n;
+
+	if (rows == 0 || cols == 0 || ld < cols)
+		return false;
+	return !__builtin_mul_overflow(rows - 1, ld, &n) && !__builtin_add_overflow(n, cols, &n) &&
+	       !__builtin_mul_overflow(n, elem_size, bytes);
+}
+
+static bool operand_ok(const struct onpu_view *view, uint64_t rows, uint64_t cols, uint64_t ld,
+		       unsigned int es)
+{
+	uint64_t bytes;
+
+	return onpu_gemm_span(rows, cols, ld, es, &bytes) && gemm_view_valid(view, bytes);
+}
+
+static bool desc_ok(const struct onpu_gemm_desc *d, unsigned int es)
+{
+	const uint32_t flags = ONPU_GEMM_TRANS_A | ONPU_GEMM_TRANS_B | ONPU_GEMM_ACCUMULATE;
+	bool ta = d->flags & ONPU_GEMM_TRANS_A, tb = d->flags & ONPU_GEMM_TRANS_B;
+
+	return es != 0 && (d->flags & ~flags) == 0 && d->isa < ONPU_GEMM_ISA_COUNT &&
+	       operand_ok(&d->a, ta ? d->k : d->m, ta ? d->m : d->k, d->lda, es) &&
+	       operand_ok(&d->b, tb ? d->n : d->k, tb ? d->k : d->n, d->ldb, es) &&
+	       operand_ok(&d->d, d->m, d->n, d->ldd, 4) &&
+	       (!(d->flags & ONPU_GEMM_ACCUMULATE) || operand_ok(&d->c, d->m, d->n, d->ldc, 4));
+}
+
+static enum onpu_gemm_isa env_isa = ONPU_GEMM_ISA_COUNT - 1;
+
+static void read_env(void)
+{
+	const char *s = getenv("ONPU_GEMM_ISA");
+
+	for (int i = 1; s && i < ONPU_GEMM_ISA_COUNT; i++)
+		if (strcmp(s, isa_names[i]) == 0)
+			env_isa = (enum onpu_gemm_isa)i;
+}
+
+static const struct gemm_kernel *choose(bool integer, enum onpu_gemm_isa isa)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	if (isa == ONPU_GEMM_ISA_AUTO) {
+		pthread_once(&once, read_env);
+		isa = env_isa;
+	}
+	for (size_t i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++)
+		if (kernels[i]->integer == integer && kernels[i]->isa <= isa &&
+		    kernels[i]->supported())
+			return kernels[i];
+	return integer ? &gemm_scalar_i8 : &gemm_scalar_f32;
+}
+
+bool onpu_gemm_isa_supported(enum onpu_gemm_isa isa)
+{
+	for (size_t i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++)
+		if (kernels[i]->isa == isa)
+			return kernels[i]->supported();
+	return isa == ONPU_GEMM_ISA_AUTO;
+}
+
+const char *onpu_gemm_isa_name(enum onpu_gemm_isa isa)
+{
+	return isa < ONPU_GEMM_ISA_COUNT ? isa_names[isa] : "?";
+}
+
+static enum gemm_mode mode_of(uint32_t dtype, bool biased)
+{
+	switch (dtype) {
+	case ONPU_DTYPE_F32:
+		return GEMM_F32;
+	case ONPU_DTYPE_BF16:
+		return GEMM_BF16;
+	case ONPU_DTYPE_F16:
+		return GEMM_F16;
+	default:
+		return biased ? GEMM_I8_BIASED : GEMM_I8;
+	}
+}
+
+int onpu_gemm(struct onpu_pool *pool, const struct onpu_gemm_desc *desc,
+	      const atomic_bool *cancel, struct onpu_gemm_stats *stats)
+{
+	unsigned int es = onpu_gemm_elem_size(desc->dtype);
+	const struct gemm_kernel *kern;
+	struct gemm g;
+
+	if (!desc_ok(desc, es))
+		return -EINVAL;
+	kern = choose(desc->dtype == ONPU_DTYPE_I8, (enum onpu_gemm_isa)desc->isa);
+	if (stats) {
+		stats->kernel = kern->name;
+		if (__builtin_mul_overflow((uint64_t)desc->m * desc->n, desc->k, &stats->macs))
+			stats->macs = UINT64_MAX;
+	}
+	g = (struct gemm) {
+		.desc = desc, .kern = kern, .cancel = cancel, .pool = pool, .es = es,
+		.a = {
+			.view = &desc->a, .ld = desc->lda,
+			.k_contiguous = !(desc->flags & ONPU_GEMM_TRANS_A),
+			.mode = mode_of(desc->dtype, kern->a_biased),
+			.lanes = kern->a_lanes, .max_lanes = kern->mr,
+		},
+		.b = {
+			.view = &desc->b, .ld = desc->ldb, .is_b = true,
+			.k_contiguous = desc->flags & ONPU_GEMM_TRANS_B,
+			.mode = mode_of(desc->dtype, false),
+			.lanes = kern->nr, .max_lanes = kern->nr,
+		},
+	};
+	return run(&g);
+}
