@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __ONPU_IRQ_H__
+#define __ONPU_IRQ_H__
+
+#include <linux/types.h>
+
+struct onpu_device;
+struct onpu_queue;
+
+int onpu_irq_init(struct onpu_device *odev);
+void onpu_irq_enable(struct onpu_device *odev);
+void onpu_irq_disable(struct onpu_device *odev);
+u32 onpu_irq_vector_of(struct onpu_device *odev, u32 index);
+void onpu_irq_watch(struct onpu_queue *queue);
+void onpu_irq_unwatch(struct onpu_queue *queue);
+
+#endif /* __ONPU_IRQ_H__ */
