@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Copyright (c) 2026 The ONPU authors */
+#ifndef __ONPU_BO_H__
+#define __ONPU_BO_H__
+
+#include <drm/drm_gem.h>
+#include <drm/ttm/ttm_bo.h>
+
+struct drm_file;
+struct drm_printer;
+struct onpu_device;
+struct onpu_file;
+struct onpu_vm;
+
+/**
+ * struct onpu_bo - a buffer object
+ */
+struct onpu_bo {
+	/** @ttm: TTM part, embeds the GEM object */
+	struct ttm_buffer_object ttm;
+	/** @flags: DRM_ONPU_BO_* of user buffer objects, 0 for the kernel's */
+	u32 flags;
+	/**
+	 * @resv_obj: GEM object whose reservation this private buffer object
+	 * shares, with a reference, or NULL
+	 */
+	struct drm_gem_object *resv_obj;
+	/**
+	 * @kmap: CPU pointer of a kernel buffer object, else NULL. Valid
+	 * between drm_dev_enter() and drm_dev_exit() only.
+	 */
+	void __iomem *kmap;
+	/** @vram_offset: offset in card memory of a kernel buffer object */
+	u64 vram_offset;
+};
+
+static inline struct onpu_bo *to_onpu_bo(const struct drm_gem_object *obj)
+{
+	return container_of(obj, struct onpu_bo, ttm.base);
+}
+
+static inline struct onpu_bo *ttm_to_onpu_bo(const struct ttm_buffer_object *tbo)
+{
+	return container_of(tbo, struct onpu_bo, ttm);
+}
+
+static inline u64 onpu_bo_size(const struct onpu_bo *bo)
+{
+	return bo->ttm.base.size;
+}
+
+int onpu_ttm_init(struct onpu_device *odev);
+void onpu_ttm_unplug(struct onpu_device *odev);
+u64 onpu_ttm_system_used(struct onpu_device *odev);
+u64 onpu_bo_max_size(struct onpu_device *odev);
+
+struct onpu_bo *onpu_bo_create(struct onpu_device *odev, u64 size, u32 flags,
+			       struct onpu_vm *vm);
+struct onpu_bo *onpu_bo_create_kernel(struct onpu_device *odev, u64 size, u32 flags);
+void onpu_bo_destroy_kernel(struct onpu_bo *bo);
+
+u64 onpu_bo_extent(struct onpu_bo *bo, u64 offset, u64 *len, bool *host);
+
+void onpu_bo_show_fdinfo(struct drm_printer *p, struct drm_file *file);
+
+int onpu_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *file);
+int onpu_ioctl_bo_mmap_offset(struct drm_device *drm, void *data, struct drm_file *file);
+
+#endif /* __ONPU_BO_H__ */
