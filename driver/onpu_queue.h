@@ -10,15 +10,13 @@ struct drm_printer;
 struct onpu_device;
 struct onpu_file;
 
-/* Limits, told to user space by DEV_QUERY */
-#define ONPU_MAX_QUEUES_PER_FILE	64
+/* Limits, told to user space by DEV_QUERY; ONPU_MAX_FILE_QUEUES is in onpu_device.h */
+
 #define ONPU_MAX_JOBS_PER_SUBMIT	64
 #define ONPU_MAX_SYNCS_PER_JOB		64
 #define ONPU_MAX_JOBS_IN_FLIGHT		1024
 
-int onpu_queue_module_init(void);
-void onpu_queue_module_exit(void);
-int onpu_queue_init(struct onpu_device *odev);
+int onpu_queue_mgr_init(struct onpu_device *odev);
 
 /* Hook of postclose, before the file's VMs go. */
 void onpu_queue_file_close(struct onpu_file *ofile);
