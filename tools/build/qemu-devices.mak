@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: MIT
+#
+# The machine that the card lives in: q35 with what the VM launcher, the tests and the
+# benchmarks use, and nothing else. A change here rebuilds most of QEMU.
+CONFIG_PCI_DEVICES=n
+CONFIG_ISAPC=n
+CONFIG_I440FX=n
+CONFIG_MICROVM=n
+CONFIG_NITRO_ENCLAVE=n
+CONFIG_Q35=y
+CONFIG_PCIE_PORT=y
+CONFIG_XIO3130=y
+CONFIG_VTD=y
+CONFIG_VIRTIO_PCI=y
+CONFIG_VIRTIO_BLK=y
+CONFIG_VIRTIO_NET=y
+CONFIG_VIRTIO_SERIAL=y
+CONFIG_VIRTIO_RNG=y
+CONFIG_VIRTIO_9P=y
+CONFIG_NVME_PCI=y
+CONFIG_EDU=y
+CONFIG_ISA_DEBUG=y
+CONFIG_PVPANIC_PCI=y
+CONFIG_SERIAL_ISA=y
+CONFIG_ONPU=y

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""libaccel, tools, firmware, model and tests: everything that the top meson.build builds."""
+import json
+import os
+import shutil
+from pathlib import Path
+
+from common import PROGRESS, ROOT, hash_of, log_path, output, run
+
+VM_ROOMS = ("kselftest", "libaccel", "accelctl")
+
+# name: (C compiler, C++ compiler, further options)
+FLAVOURS = {
+    "gcc": ("gcc", "g++", []),
+    "clang": ("clang", "clang++", []),
+    "asan": ("gcc", "g++", ["-Db_sanitize=address,undefined", "-Dbuildtype=debug",
+                            "-Doptimization=1"]),
+}
+
+
+def build_root():
+    """Where this clone's builds go: build/ in the clone, or $ONPU_BUILD."""
+    return Path(os.environ.get("ONPU_BUILD") or ROOT / "build").resolve()
+
+
+class Userspace:
+    """One Meson build folder of one flavour."""
+
+    def __init__(self, flavour="gcc"):
+        self.flavour = flavour
+        self.build = build_root() / flavour
+        self.installed = build_root() / f"{flavour}-root"
+        self.log = log_path(f"userspace-{hash_of(self.build)}-{flavour}")
+
+    def _configure(self):
+        if (self.build / "build.ninja").exists():
+            return
+        shutil.rmtree(self.build, ignore_errors=True)
+        compiler, plus, options = FLAVOURS[self.flavour]
+        run(["meson", "setup", "--prefix=/usr/local", "--libdir=lib", *options, self.build, ROOT],
+            env={"CC": f"ccache {compiler}", "CXX": f"ccache {plus}"}, log=self.log)
+
+    def compile(self):
+        PROGRESS.step(f"building firmware, libaccel, tools and tests ({self.flavour})")
+        self.log.unlink(missing_ok=True)
+        self._configure()
+        run(["ninja", "-C", self.build], log=self.log)
+
+    def rom_header(self):
+        """The boot ROM as the C header that the card's model compiles in."""
+        return self.build / "firmware/rom/onpu_rom.h"
+
+    def install(self):
+        """What a `meson install` would put on a system, in a folder of its own."""
+        shutil.rmtree(self.installed, ignore_errors=True)
+        run(["meson", "install", "--no-rebuild", "-C", self.build, "--destdir", self.installed],
+            log=self.log)
+        self.installed.mkdir(exist_ok=True)
+
+    def programs(self):
+        """Executables of the rooms that are tested in the VM, by room."""
+        targets = json.loads(output(["meson", "introspect", "--targets", self.build]))
+        found = {room: [] for room in VM_ROOMS}
+        for target in targets:
+            if target["type"] != "executable" or not target["build_by_default"]:
+                continue
+            where = Path(target["defined_in"]).parent
+            for room in VM_ROOMS:
+                top = ROOT / "tests" / room
+                if where == top or top in where.parents:
+                    found[room] += [Path(p) for p in target["filename"]]
+        return {room: sorted(paths) for room, paths in found.items()}
