@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+#
+# The front door. Everything real is in tools/build (builds), tools/vm (boots), tests/run (tests)
+# and the rooms' own Meson and Kbuild files.
+#
+# Kbuild reads the file Kbuild first, so `make -C $KDIR M=$PWD modules` never comes here.
+
+MAKEFLAGS += --no-print-directory
+BUILD := tools/build/build
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build qemu firmware module libaccel tools check demo vm bench lint install \
+	clean distclean
+
+help:
+	@echo 'Targets:'
+	@echo '  demo       install what is missing, build everything, boot the VM, run the demonstration'
+	@echo '  check      run all the tests (T="lint host vm" or a part of them)'
+	@echo '  vm         a shell in a VM with a card (CARDS=2, VRAM=8G; see tools/vm/vm --help)'
+	@echo '  bench      matmul on the card, beside the CPU'
+	@echo '  build      build everything'
+	@echo '  qemu, firmware, module, libaccel, tools'
+	@echo '             build one part'
+	@echo '  deps       install what is missing from the distribution'
+	@echo '  lint       checkpatch, sparse, W=1 and the rules of the tree'
+	@echo '  install    install libaccel, the tools and the firmware image (below /usr/local; DESTDIR)'
+	@echo '  clean      remove what was built in this clone'
+	@echo '  distclean  remove the cache folder too (QEMU, kernel; shared by all clones)'
+
+deps:
+	@tools/build/deps
+
+build: deps
+	@$(BUILD) all
+
+qemu: deps
+	@$(BUILD) qemu
+
+module: deps
+	@$(BUILD) module
+
+firmware libaccel tools: deps
+	@$(BUILD) user
+
+check: deps
+	@tests/run $(T)
+
+lint: deps
+	@tests/run lint
+
+demo: build
+	@tools/vm/demo
+
+bench: build
+	@tools/vm/bench
+
+vm: build
+	@tools/vm/vm $(if $(CARDS),--cards $(CARDS)) $(if $(VRAM),--vram $(VRAM))
+
+install: deps
+	@$(BUILD) user
+	@meson install --no-rebuild -C "$${ONPU_BUILD:-build}/gcc" $(if $(DESTDIR),--destdir "$(DESTDIR)")
+
+clean:
+	@rm -rf "$${ONPU_BUILD:-build}"
+
+distclean: clean
+	@rm -rf "$${ONPU_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/onpu}"
