@@ -35,8 +35,6 @@ struct onpu_vram_mgr;
 
 /** ONPU_MAX_VMS - address spaces that one file may have */
 #define ONPU_MAX_VMS		32
-/** ONPU_MAX_FILE_QUEUES - queues that one file may have */
-#define ONPU_MAX_FILE_QUEUES	128
 /** ONPU_MAX_BIND_OPS - operations of one VM_BIND */
 #define ONPU_MAX_BIND_OPS	1024
 
@@ -161,7 +159,7 @@ struct onpu_device {
 	struct onpu_mbox *mbox;
 	/** @queue_mgr: queue ids and what queues share (onpu_queue.c) */
 	struct onpu_queue_mgr *queue_mgr;
-	/** @recovery: what happens when something hangs (onpu_recovery.c) */
+	/** @recovery: boot, reset and loss of the card (onpu_recovery.c) */
 	struct onpu_recovery *recovery;
 };
 
@@ -196,19 +194,6 @@ static inline struct onpu_device *to_onpu_device(const struct drm_device *drm)
 	return container_of(drm, struct onpu_device, drm);
 }
 
-/*
- * Each sub-block X has onpu_X_init(), called once in a fixed order by
- * onpu_device_init(), its resources drmm_ or devm_ managed, and, where there is
- * something to stop, onpu_X_unplug(), called in the reverse order after
- * drm_dev_unplug(), when no section between drm_dev_enter() and
- * drm_dev_exit() runs any more but the card may still be alive:
- *
- *   onpu_ttm, onpu_irq, onpu_recovery, onpu_fw, onpu_mbox, onpu_fw_boot(),
- *   onpu_queue_mgr
- *
- * onpu_recovery_device_lost(odev, why) may be called from any context that
- * may sleep by whoever finds that the card does not keep its contract.
- */
 int onpu_device_init(struct onpu_device *odev);
 void onpu_device_unplug(struct onpu_device *odev);
 void onpu_device_shutdown(struct onpu_device *odev);
