@@ -14,13 +14,13 @@
 #if defined(__KERNEL__) || defined(__linux__)
 #include <linux/types.h>
 #else
-#include <stdint.h>
-typedef uint8_t __u8;
-typedef uint16_t __u16;
-typedef uint32_t __u32;
-typedef uint64_t __u64;
-typedef int32_t __s32;
-typedef int64_t __s64;
+/* The base types that <linux/types.h> has, so that formats fit everywhere. */
+typedef unsigned char __u8;
+typedef unsigned short __u16;
+typedef unsigned int __u32;
+typedef unsigned long long __u64;
+typedef int __s32;
+typedef long long __s64;
 #endif
 
 #ifdef __KERNEL__
