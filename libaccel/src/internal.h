@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the source files of libaccel share. Nothing here is exported.
+ *
+ * Lifetime: device <- context <- buffer, queue <- event, each arrow a counted
+ * reference to the left. Locks, outer first: queue, context, buffer map. No lock is held
+ * across a call into the application, because there is none.
+ */
+#ifndef ACCEL_INTERNAL_H
+#define ACCEL_INTERNAL_H
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <drm/onpu_accel.h>
+#include <onpu/mmu.h>
+#include <onpu/packet.h>
+
+#include "accel/accel.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+/* ---- error.c ---- */
+
+enum log_level { LOG_NONE, LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+/* Names the public function that the failures to come belong to. */
+void api_begin(const char *function);
+/* Records the detail text and returns @error. */
+int fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Says in the detail text that element @index was at fault. */
+int fail_index(int error, unsigned int index);
+bool log_enabled(enum log_level level);
+void log_print(enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* ---- enumerate.c ---- */
+
+#define DEVICES_MAX 256
+#define DRIVER_NAME "onpu"
+
+/* A card as sysfs tells of it. */
+struct found_device {
+	unsigned int pci[4];	/* domain, bus, device, function */
+	char pci_address[16];
+	char node[32];
+	uint32_t vendor_id;
+	uint32_t device_id;
+};
+
+/* Finds the cards in PCI order; returns their number or -errno. */
+int find_devices(struct found_device *found, unsigned int max);
+
+/* ---- device.c ---- */
+
+struct accel_device {
+	atomic_uint refs;
+	int fd;
+	unsigned int fork_generation;
+	struct accel_device *next;	/* list of all, fork.c */
+	struct found_device found;
+	struct drm_onpu_query_device caps;
+	struct drm_onpu_query_memory memory;
+	struct drm_onpu_query_limits limits;
+};
+
+void device_get(struct accel_device *device);
+void device_put(struct accel_device *device);
+/* 0, or fails with -ECHILD in a forked child. */
+int device_check(const struct accel_device *device);
+/* The same as a question, for destroyers. */
+bool device_is_foreign(const struct accel_device *device);
+int device_ioctl(const struct accel_device *device, unsigned long request, void *arg);
+
+/* ---- fork.c ---- */
+
+int fork_register(struct accel_device *device);
+void fork_unregister(struct accel_device *device);
+unsigned int fork_generation(void);
+
+/* ---- va.c: address ranges of a context ---- */
+
+struct va_range {
+	uint64_t start;
+	uint64_t end;
+	struct va_range *next;
+};
+
+/* Free ranges by rising address, never adjacent. */
+struct va_space {
+	struct va_range *free;
+};
+
+int va_init(struct va_space *space, uint64_t start, uint64_t end);
+void va_fini(struct va_space *space);
+/* Reserves @size bytes; NULL when there is no such range or no memory. */
+struct va_range *va_alloc(struct va_space *space, uint64_t size, uint64_t align);
+void va_free(struct va_space *space, struct va_range *range);
+
+/* ---- context.c ---- */
+
+struct accel_context {
+	atomic_uint refs;
+	struct accel_device *device;
+	uint32_t vm_id;
+	pthread_mutex_t lock;	/* guards va */
+	struct va_space va;
+};
+
+void context_get(struct accel_context *context);
+void context_put(struct accel_context *context);
+
+/* ---- bo.c: a kernel buffer object, bound in a context ---- */
+
+struct bo {
+	struct accel_context *context;
+	uint32_t handle;
+	uint64_t size;
+	uint64_t va;
+	struct va_range *range;
+	pthread_mutex_t map_lock;
+	void *pointer;		/* CPU mapping or NULL; lives until the end of the bo */
+};
+
+#define PAGE_SIZE	4096ull
+#define HUGE_SIZE	(1ull << ONPU_MMU_HUGE_SHIFT)
+
+int bo_init(struct bo *bo, struct accel_context *context, uint64_t size, uint32_t placement,
+	    bool card_readonly);
+void bo_fini(struct bo *bo);
+int bo_map(struct bo *bo, void **pointer);
+
+/* ---- buffer.c ---- */
+
+struct accel_buffer {
+	atomic_uint refs;	/* the owner's and one per submission in flight */
+	struct bo bo;
+	uint64_t size;		/* as asked for */
+	uint32_t flags;
+	atomic_uint maps;
+};
+
+void buffer_get(struct accel_buffer *buffer);
+void buffer_put(struct accel_buffer *buffer);
+
+/* ---- queue.c, arena.c, status.c ---- */
+
+/* Command memory of a queue: a ring of bytes, freed in the order of allocation. */
+struct arena {
+	struct bo bo;
+	uint8_t *pointer;
+	uint32_t head;		/* where the next allocation starts */
+	uint32_t tail;		/* start of the oldest allocation in use */
+	bool empty;
+};
+
+#define ARENA_SIZE	(256u << 10)
+/* The first bytes hold the word that each submission stores its number in. */
+#define ARENA_RESERVED	64u
+/* Larger submissions get a buffer object of their own. */
+#define ARENA_ALLOC_MAX	(ARENA_SIZE / 4)
+
+int arena_init(struct arena *arena, struct accel_context *context);
+void arena_fini(struct arena *arena);
+/* Offset of @size bytes (64-byte aligned), or -EAGAIN when they are not free now. */
+int64_t arena_alloc(struct arena *arena, uint32_t size);
+/* What an allocation of @size bytes takes. */
+uint32_t arena_round(uint32_t size);
+/* Takes the newest allocation back, which ended at @end. */
+void arena_undo(struct arena *arena, uint32_t end, uint32_t size, bool last);
+/* Everything up to @end (offset + size of an allocation) is free again. */
+void arena_free_to(struct arena *arena, uint32_t end, bool last);
+
+/* A submission in flight and what it keeps alive. */
+struct job {
+	struct job *next;
+	uint64_t point;
+	uint32_t arena_end;	/* 0: it used @own */
+	struct bo own;
+	unsigned int buffer_count;
+	struct accel_buffer *buffers[];
+};
+
+/* An unfinished dependency: the queue waits for @point of @queue. */
+struct dependency {
+	struct accel_queue *queue;
+	uint64_t point;
+};
+
+struct accel_queue {
+	atomic_uint refs;
+	struct accel_context *context;
+	uint32_t id;
+	uint32_t syncobj;	/* timeline; point n is submission n */
+	pthread_mutex_t lock;	/* guards what follows, except atomics */
+	struct arena arena;
+	struct job *oldest;
+	struct job **newest;
+	struct dependency *dependencies;
+	unsigned int dependency_count;
+	unsigned int dependency_room;
+	atomic_uint_fast64_t submitted;
+	atomic_bool destroyed;
+	pthread_mutex_t state_lock;	/* guards state; innermost */
+	bool state_final;
+	struct drm_onpu_queue_get_state state;
+};
+
+/* What to submit: in a MATMUL packet, desc_va is the index of its descriptor. */
+struct submission {
+	const struct onpu_packet *packets;
+	unsigned int packet_count;
+	const struct onpu_matmul_desc *descs;
+	unsigned int desc_count;
+	struct accel_buffer *const *buffers;
+	unsigned int buffer_count;
+};
+
+void queue_get(struct accel_queue *queue);
+void queue_put(struct accel_queue *queue);
+int queue_check(struct accel_queue *queue);
+/* Number of the newest submission that is done without error. */
+uint64_t queue_done(const struct accel_queue *queue);
+int queue_submit(struct accel_queue *queue, const struct submission *submission,
+		 uint64_t *point);
+/* Submits and hands out an event if @event is not NULL. */
+int queue_submit_event(struct accel_queue *queue, const struct submission *submission,
+		       struct accel_event **event);
+/* Submits and waits. */
+int queue_submit_wait(struct accel_queue *queue, const struct submission *submission);
+/*
+ * Waits for submission @point: 0, -ETIME, or its error with the detail. When earlier
+ * work was at fault, @blame_first tells of that instead.
+ */
+int queue_wait_point(struct accel_queue *queue, uint64_t point, uint64_t timeout_ns,
+		     bool blame_first);
+int queue_wait(struct accel_queue *queue, uint64_t point, uint64_t timeout_ns);
+/* Like queue_wait() for the kernel's side only: no detail, no error of the submission. */
+int queue_wait_fence(struct accel_queue *queue, uint64_t point, uint64_t timeout_ns);
+/* Frees what finished submissions hold, if the lock is free. */
+void queue_retire(struct accel_queue *queue);
+void queue_retire_locked(struct accel_queue *queue, uint64_t point);
+
+/* Reads the state from the kernel, or the last one of a stopped queue. */
+int queue_state(struct accel_queue *queue, struct drm_onpu_queue_get_state *state);
+/* Fills in why submission @point failed, which the kernel says is over. */
+int queue_failure(struct accel_queue *queue, uint64_t point, struct accel_status *status);
+/* Records the detail text of a failure and returns its error. */
+int queue_report(const struct accel_status *status);
+/* The error for a queue that takes no more work. */
+int queue_dead(struct accel_queue *queue);
+
+/* ---- event.c ---- */
+
+struct accel_event {
+	struct accel_queue *queue;
+	uint64_t point;
+};
+
+struct accel_event *event_alloc(struct accel_queue *queue);
+
+/* ---- ops.c ---- */
+
+/* Checks that a range lies in a buffer that the queue can use. */
+int check_range(const struct accel_queue *queue, const char *name,
+		const struct accel_buffer *buffer, uint64_t offset, uint64_t size, bool write);
+
+/* ---- structures that grow ---- */
+
+/* Copies a filled structure out to one of the caller's size (its first member). */
+int copy_out(void *target, const void *source, size_t known, size_t first_version,
+	     const char *name);
+
+#endif

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Copy and fill.
+ *
+ * Locking: none here; queue_submit() has it.
+ */
+#include "internal.h"
+
+#include <inttypes.h>
+
+int check_range(const struct accel_queue *queue, const char *name,
+		const struct accel_buffer *buffer, uint64_t offset, uint64_t size, bool write)
+{
+	if (!buffer)
+		return fail(-EINVAL, "%s: buffer is NULL", name);
+	if (buffer->bo.context != queue->context)
+		return fail(-EXDEV, "%s: the buffer belongs to another context than the queue", name);
+	if (offset > buffer->size || size > buffer->size - offset)
+		return fail(-EINVAL, "%s: offset %" PRIu64 " + %" PRIu64 " bytes is outside the buffer of %"
+			    PRIu64 " bytes", name, offset, size, buffer->size);
+	if (write && buffer->flags & ACCEL_BUFFER_CARD_READONLY)
+		return fail(-EACCES, "%s: the buffer is ACCEL_BUFFER_CARD_READONLY", name);
+	return 0;
+}
+
+/* The arguments of a copy as a packet. */
+static int build_copy(struct accel_queue *queue, struct accel_buffer *const buffers[2],
+		      const uint64_t offsets[2], uint64_t size, struct onpu_packet *packet)
+{
+	int ret;
+
+	ret = queue_check(queue);
+	if (!ret)
+		ret = check_range(queue, "target", buffers[0], offsets[0], size, true);
+	if (!ret)
+		ret = check_range(queue, "source", buffers[1], offsets[1], size, false);
+	if (ret)
+		return ret;
+	if (buffers[0] == buffers[1] && offsets[0] < offsets[1] + size &&
+	    offsets[1] < offsets[0] + size)
+		return fail(-EINVAL, "target and source overlap");
+	*packet = (struct onpu_packet){ .opcode = ONPU_OP_COPY };
+	packet->copy.dst_va = buffers[0]->bo.va + offsets[0];
+	packet->copy.src_va = buffers[1]->bo.va + offsets[1];
+	packet->copy.size = size;
+	return 0;
+}
+
+int accel_copy_async(struct accel_queue *queue, struct accel_buffer *target, uint64_t target_offset,
+		     struct accel_buffer *source, uint64_t source_offset, uint64_t size,
+		     struct accel_event **event)
+{
+	struct accel_buffer *const buffers[] = { target, source };
+	const uint64_t offsets[] = { target_offset, source_offset };
+	struct onpu_packet packet;
+	const struct submission submission = { &packet, 1, NULL, 0, buffers, 2 };
+	int ret;
+
+	api_begin(__func__);
+	ret = build_copy(queue, buffers, offsets, size, &packet);
+	return ret ? ret : queue_submit_event(queue, &submission, event);
+}
+
+int accel_copy(struct accel_queue *queue, struct accel_buffer *target, uint64_t target_offset,
+	       struct accel_buffer *source, uint64_t source_offset, uint64_t size)
+{
+	struct accel_buffer *const buffers[] = { target, source };
+	const uint64_t offsets[] = { target_offset, source_offset };
+	struct onpu_packet packet;
+	const struct submission submission = { &packet, 1, NULL, 0, buffers, 2 };
+	int ret;
+
+	api_begin(__func__);
+	ret = build_copy(queue, buffers, offsets, size, &packet);
+	return ret ? ret : queue_submit_wait(queue, &submission);
+}
+
+static int build_fill(struct accel_queue *queue, struct accel_buffer *buffer, uint64_t offset,
+		      uint64_t size, uint32_t pattern, struct onpu_packet *packet)
+{
+	int ret;
+
+	ret = queue_check(queue);
+	if (!ret)
+		ret = check_range(queue, "target", buffer, offset, size, true);
+	if (ret)
+		return ret;
+	if (offset % 4 || size % 4)
+		return fail(-EINVAL, "offset %" PRIu64 " and size %" PRIu64 " are not multiples of 4", offset,
+			    size);
+	*packet = (struct onpu_packet){ .opcode = ONPU_OP_FILL };
+	packet->fill.dst_va = buffer->bo.va + offset;
+	packet->fill.size = size;
+	packet->fill.pattern = pattern;
+	return 0;
+}
+
+int accel_fill_async(struct accel_queue *queue, struct accel_buffer *buffer, uint64_t offset,
+		     uint64_t size, uint32_t pattern, struct accel_event **event)
+{
+	struct onpu_packet packet;
+	const struct submission submission = { &packet, 1, NULL, 0, &buffer, 1 };
+	int ret;
+
+	api_begin(__func__);
+	ret = build_fill(queue, buffer, offset, size, pattern, &packet);
+	return ret ? ret : queue_submit_event(queue, &submission, event);
+}
+
+int accel_fill(struct accel_queue *queue, struct accel_buffer *buffer, uint64_t offset,
+	       uint64_t size, uint32_t pattern)
+{
+	struct onpu_packet packet;
+	const struct submission submission = { &packet, 1, NULL, 0, &buffer, 1 };
+	int ret;
+
+	api_begin(__func__);
+	ret = build_fill(queue, buffer, offset, size, pattern, &packet);
+	return ret ? ret : queue_submit_wait(queue, &submission);
+}
