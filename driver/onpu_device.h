@@ -177,6 +177,8 @@ struct onpu_file {
 	struct xarray queues;
 	/** @busy_ns: time that the card executed jobs of this file */
 	atomic64_t busy_ns;
+	/** @busy_shown: largest time that fdinfo showed, which never runs backwards */
+	atomic64_t busy_shown;
 	/** @jobs: jobs of this file that ended */
 	atomic64_t jobs;
 };
@@ -189,6 +191,18 @@ struct onpu_file {
  */
 extern struct workqueue_struct *onpu_wq;
 
+/**
+ * onpu_flush_teardown() - wait for what was dropped to be torn down
+ *
+ * Twice, because the teardown of a queue may queue that of its VM. The caller
+ * holds no lock that teardown takes.
+ */
+static inline void onpu_flush_teardown(void)
+{
+	flush_workqueue(onpu_wq);
+	flush_workqueue(onpu_wq);
+}
+
 static inline struct onpu_device *to_onpu_device(const struct drm_device *drm)
 {
 	return container_of(drm, struct onpu_device, drm);
@@ -197,7 +211,6 @@ static inline struct onpu_device *to_onpu_device(const struct drm_device *drm)
 int onpu_device_init(struct onpu_device *odev);
 void onpu_device_unplug(struct onpu_device *odev);
 void onpu_device_shutdown(struct onpu_device *odev);
-void onpu_device_reset(struct onpu_device *odev);
 
 struct onpu_file *onpu_file_create(struct onpu_device *odev);
 void onpu_file_put(struct onpu_file *ofile);
