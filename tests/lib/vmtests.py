@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""The tests that need the card: one boot runs many programs, one after the other.
+
+The guest runs them by vm-run-tests, which prints a marker before and after each and writes the
+same markers to the kernel log, so that a complaint there is laid at the right door. When the
+machine dies or hangs in a test, that test has failed, and a new machine goes on with the next.
+"""
+import re
+import sys
+import time
+from pathlib import Path
+
+import ktap
+
+TOP = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(TOP / "tools/vm"), str(TOP / "tools/build")]
+
+# pylint: disable=wrong-import-position
+import guestlog  # noqa: E402
+from machine import Config, Machine, VmError  # noqa: E402
+
+BEGIN = re.compile(r"^@@begin (\S+)$")
+END = re.compile(r"^@@end (\S+) (\d+)$")
+LOG_BEGIN = re.compile(r"onpu-test: begin (\S+)")
+LOG_END = re.compile(r"onpu-test: end (\S+)")
+TEST_SECONDS = 120          # the guest ends a program then
+MAX_BOOTS = 8
+
+
+class Session:
+    """One boot: feeds on the guest's output and knows which test is running."""
+
+    def __init__(self, config, names):
+        self.config, self.waiting = config, list(names)
+        self.current, self.text, self.buffer = None, [], b""
+        self.since = time.monotonic()
+        self.finished = []          # (name, status, output, seconds, the card's errors)
+        self.machine = None
+        self.card_seen = 0
+
+    def _card_errors(self):
+        lines = self.machine.card_log().splitlines()
+        fresh, self.card_seen = lines[self.card_seen:], len(lines)
+        return guestlog.guest_errors("\n".join(fresh))
+
+    def feed(self, data, done):
+        """Take output of the guest; done(entry) is called for each test that has ended."""
+        self.buffer += data
+        while b"\n" in self.buffer:
+            raw, _, self.buffer = self.buffer.partition(b"\n")
+            line = raw.decode("utf-8", "replace").rstrip("\r")
+            begin, end = BEGIN.match(line), END.match(line)
+            if begin:
+                self.current, self.text = begin.group(1), []
+                self.since = time.monotonic()
+            elif end and end.group(1) == self.current:
+                entry = (self.current, int(end.group(2)), "\n".join(self.text),
+                         time.monotonic() - self.since, self._card_errors())
+                self.waiting.remove(self.current)
+                self.current = None
+                done(entry)
+            else:
+                self.text.append(line)
+
+    def run(self, done):
+        """Boot and run what waits. Returns None, or why the machine ended early."""
+        command = f"vm-run-tests {TEST_SECONDS} " + " ".join(self.waiting)
+        limit = 60 + sum(TEST_SECONDS + 10 for _ in self.waiting)
+        with Machine(self.config) as machine:
+            self.machine = machine
+            machine.handlers["out"] = lambda data: self.feed(data, done)
+            machine.handlers["err"] = lambda data: self.feed(data, done)
+            try:
+                machine.wait_ready()
+                self._guarded(machine, command, limit)
+                machine.wait_off()
+            except VmError as error:
+                return str(error)
+        return None
+
+    def _guarded(self, machine, command, limit):
+        """Machine.run, but a test that outlives even the guest's own limit ends the boot."""
+        original = machine.serve
+
+        def serve(seconds):
+            if self.current and time.monotonic() - self.since > TEST_SECONDS + 30:
+                machine.serve = original
+                machine.report_blocked()
+                raise VmError(f"{self.current} hangs and cannot be ended")
+            return original(seconds)
+
+        machine.serve = serve
+        machine.run(command, limit)
+        machine.serve = original
+
+
+def kernel_complaints(log):
+    """{test or None: complaints of the kernel while it ran}."""
+    found, current, lines = {}, None, []
+
+    def close():
+        bad = guestlog.splats("\n".join(lines))
+        if bad:
+            found.setdefault(current, []).extend(bad)
+        lines.clear()
+
+    for line in log.splitlines():
+        begin, end = LOG_BEGIN.search(line), LOG_END.search(line)
+        if begin or end:
+            close()
+            current = begin.group(1) if begin else None
+        lines.append(line)
+    close()
+    return found
+
+
+class Suite:
+    """Runs programs over as many boots as it takes and reports them."""
+
+    def __init__(self, report, title, config):
+        self.report, self.title, self.config = report, title, config
+        self.allow_kernel, self.ended = {}, []
+
+    def _judge(self, entry):
+        name, status, text, seconds, card_errors = entry
+        outcome = ktap.parse(text, status)
+        self.ended.append(name)
+        self.allow_kernel[name] = outcome.allow_kernel
+        label = f"{self.title}:{name}"
+        for why in outcome.skipped:
+            self.report.skip(label, why)
+        if outcome.passed:
+            self.report.ok(label, outcome.passed, f" ({seconds:.1f} s)")
+        if outcome.failed:
+            self.report.fail(f"{label}: " + ", ".join(outcome.failed), text,
+                             len(outcome.failed))
+        if card_errors and not outcome.allow_card:
+            self.report.fail(f"{label}: the card logged errors", "\n".join(card_errors))
+
+    def _judge_kernel_log(self, log):
+        for name, lines in kernel_complaints(log).items():
+            allow = self.allow_kernel.get(name, ())
+            lines = [t for t in lines if not any(re.search(p, t) for p in allow)]
+            if lines:
+                self.report.fail(f"{self.title}:{name or 'between tests'}: the kernel complained",
+                                 "\n".join(lines))
+
+    def run(self, names):
+        waiting = list(names)
+        for boot in range(MAX_BOOTS):
+            if not waiting:
+                return
+            log = Path(f"{self.config.log}.{boot}")
+            card = Path(f"{self.config.guest_errors}.{boot}")
+            for path in (log, card):
+                path.write_bytes(b"")
+            config = Config(**{**vars(self.config), "log": log, "guest_errors": card})
+            session = Session(config, waiting)
+            died = session.run(self._judge)
+            text = log.read_text(encoding="utf-8", errors="replace")
+            self._judge_kernel_log(text)
+            waiting = session.waiting
+            if died is None:
+                for name in waiting:
+                    self.report.fail(f"{self.title}:{name}: did not run")
+                return
+            tail = "\n".join(session.text[-20:] + text.splitlines()[-40:])
+            guilty = session.current
+            self.report.fail(f"{self.title}:{guilty or 'the machine'}: {died}", tail)
+            if guilty is None:
+                break
+            waiting.remove(guilty)
+        for name in waiting:
+            self.report.fail(f"{self.title}:{name}: did not run")
