@@ -1,0 +1,790 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Queue engine: doorbells, slots and the state machine that runs a ring.
+ *
+ * Idea: every slot has one task on the card's pool. A doorbell of a bound queue
+ * kicks the task; the task fetches and executes packets, a bounded amount per
+ * turn, and queues itself again while there is more, so that slots share the
+ * workers fairly. It never waits: when the platform must map memory, a WAIT
+ * does not hold, or the ring is empty, it returns and is kicked again.
+ *
+ *   IDLE -> FETCH -> (DESC) -> EXEC -> WRITEBACK -> IDLE
+ *
+ * Each phase but IDLE lists what it accesses when no list is under way, so a
+ * phase can be interrupted (onpu_slot_park) and simply starts again.
+ *
+ * A doorbell is never lost: the producer index is stored before db_slot is
+ * read, and bind stores db_slot before it reads the producer index (both
+ * sequentially consistent); so either the ringer kicks the slot or the binder
+ * sees the new index. Unbind checks the index again after it cleared db_slot.
+ *
+ * Locking: slot->lock for configuration and state changes; slot->sched lets
+ * the task run once at a time, slot->engaged makes it the owner of the engine fields.
+ */
+#include <sched.h>
+#include <string.h>
+#include <time.h>
+
+#include "gemm_view.h"
+#include "onpu_internal.h"
+
+#define TURN_UNITS	64u	/* cost that a slot may run up per turn: one per step, and its work */
+#define WAIT_SPIN_NS	20000u	/* a WAIT is tried over and over for so long */
+
+/* --- state ------------------------------------------------------------------------ */
+
+/* slot->lock held. */
+static void set_state(struct onpu_slot *slot, uint32_t state)
+{
+	struct onpu_card *card = slot->card;
+	uint32_t old = atomic_exchange(&slot->state, state);
+
+	if (old == state)
+		return;
+	if (old == ONPU_SLOT_RUNNING)
+		atomic_fetch_sub(&card->busy_slots, 1);
+	if (state == ONPU_SLOT_RUNNING)
+		atomic_fetch_add(&card->busy_slots, 1);
+}
+
+/* slot->lock held; true if the MCU must be told. */
+static bool add_events(struct onpu_slot *slot, uint32_t bits)
+{
+	atomic_fetch_or(&slot->events, bits);
+	return bits & atomic_load(&slot->event_enable);
+}
+
+static void change_state(struct onpu_slot *slot, uint32_t state, uint32_t events)
+{
+	bool tell;
+
+	pthread_mutex_lock(&slot->lock);
+	set_state(slot, state);
+	tell = add_events(slot, events);
+	pthread_mutex_unlock(&slot->lock);
+	onpu_trace(slot->card, ONPU_TRACE_SLOT, slot->index, state, slot->queue);
+	if (tell)
+		onpu_mcu_irq(slot->card, ONPU_MCU_IRQ_SLOT);
+}
+
+void onpu_slot_events_clear(struct onpu_slot *slot, uint32_t bits)
+{
+	atomic_fetch_and(&slot->events, ~bits);
+}
+
+void onpu_slot_event_enable(struct onpu_slot *slot, uint32_t bits)
+{
+	bool tell;
+
+	pthread_mutex_lock(&slot->lock);
+	atomic_store(&slot->event_enable, bits);
+	tell = atomic_load(&slot->events) & bits;
+	pthread_mutex_unlock(&slot->lock);
+	if (tell)
+		onpu_mcu_irq(slot->card, ONPU_MCU_IRQ_SLOT);
+}
+
+static bool alive(uint32_t state)
+{
+	return state == ONPU_SLOT_IDLE || state == ONPU_SLOT_RUNNING ||
+	       state == ONPU_SLOT_WAITING;
+}
+
+/* --- being looked at by the ticker ----------------------------------------------------- */
+
+/* A slot is polled while it waits for memory to change, or for an injected delay. */
+static void set_polled(struct onpu_slot *slot, bool polled)
+{
+	struct onpu_card *card = slot->card;
+
+	if (atomic_exchange(&slot->polled, polled) == polled)
+		return;
+	if (!polled) {
+		atomic_fetch_sub(&card->polled, 1);
+		return;
+	}
+	if (atomic_fetch_add(&card->polled, 1) == 0 && card->has_tick) {
+		pthread_mutex_lock(&card->tick_lock);
+		pthread_cond_signal(&card->tick_cond);
+		pthread_mutex_unlock(&card->tick_lock);
+	}
+}
+
+/* Kicks every slot that is polled; false if there is none. */
+bool onpu_kick_polled(struct onpu_card *card)
+{
+	bool any = false;
+
+	if (atomic_load(&card->polled) == 0)
+		return false;
+	for (unsigned int i = 0; i < card->n_slots; i++) {
+		if (!atomic_load(&card->slots[i].polled))
+			continue;
+		onpu_slot_kick(&card->slots[i]);
+		any = true;
+	}
+	return any;
+}
+
+static void *tick_main(void *arg)
+{
+	struct onpu_card *card = arg;
+	struct timespec ts;
+
+	pthread_mutex_lock(&card->tick_lock);
+	while (!card->tick_exit) {
+		if (atomic_load(&card->polled) == 0 || atomic_load(&card->frozen)) {
+			pthread_cond_wait(&card->tick_cond, &card->tick_lock);
+			continue;
+		}
+		clock_gettime(CLOCK_MONOTONIC, &ts);
+		ts.tv_nsec += ONPU_WAIT_POLL_NS;
+		if (ts.tv_nsec >= 1000000000) {
+			ts.tv_nsec -= 1000000000;
+			ts.tv_sec++;
+		}
+		pthread_cond_timedwait(&card->tick_cond, &card->tick_lock, &ts);
+		pthread_mutex_unlock(&card->tick_lock);
+		onpu_kick_polled(card);
+		pthread_mutex_lock(&card->tick_lock);
+	}
+	pthread_mutex_unlock(&card->tick_lock);
+	return NULL;
+}
+
+int onpu_tick_start(struct onpu_card *card)
+{
+	int ret = pthread_create(&card->tick_thread, NULL, tick_main, card);
+
+	card->has_tick = ret == 0;
+	return ret;
+}
+
+void onpu_tick_stop(struct onpu_card *card)
+{
+	if (!card->has_tick)
+		return;
+	pthread_mutex_lock(&card->tick_lock);
+	card->tick_exit = true;
+	pthread_cond_signal(&card->tick_cond);
+	pthread_mutex_unlock(&card->tick_lock);
+	pthread_join(card->tick_thread, NULL);
+	card->has_tick = false;
+}
+
+/* --- the end of a packet ----------------------------------------------------------------- */
+
+/* Leaves what the slot is in the middle of. */
+static void drop_work(struct onpu_slot *slot)
+{
+	onpu_dma_release(slot);
+	onpu_tlb_use_end(slot);
+	set_polled(slot, false);
+	slot->phase = PH_IDLE;
+	slot->call_left = 0;
+	slot->wait_since = 0;
+	slot->done = 0;
+}
+
+static void stop_with_error(struct onpu_slot *slot, uint32_t error)
+{
+	struct onpu_card *card = slot->card;
+	bool fault = error == ONPU_ERR_FAULT;
+
+	drop_work(slot);
+	if (fault) {
+		atomic_fetch_add_explicit(&card->cnt.faults, 1, memory_order_relaxed);
+		onpu_trace(card, ONPU_TRACE_FAULT, slot->asid, slot->fault.va, slot->fault.info);
+	}
+	atomic_store(&slot->fault_va, fault ? slot->fault.va : 0);
+	atomic_store(&slot->fault_info, fault ? slot->fault.info : 0);
+	atomic_store(&slot->opcode, slot->packet.opcode);
+	atomic_store(&slot->error, error);
+	change_state(slot, ONPU_SLOT_ERRORED, ONPU_SLOT_EV_ERROR);
+}
+
+static void stop_killed(struct onpu_slot *slot)
+{
+	drop_work(slot);
+	atomic_store(&slot->opcode, slot->packet.opcode);
+	atomic_store(&slot->error, ONPU_ERR_KILLED);
+	atomic_store(&slot->kill, false);
+	change_state(slot, ONPU_SLOT_KILLED, ONPU_SLOT_EV_KILLED);
+}
+
+static void after_packet(struct onpu_slot *slot)
+{
+	struct onpu_card *card = slot->card;
+	const struct onpu_packet *p = &slot->packet;
+
+	atomic_fetch_add_explicit(&card->cnt.packets, 1, memory_order_relaxed);
+	if (p->opcode != ONPU_OP_SIGNAL)
+		return;
+	if (p->flags & ONPU_PKT_IRQ)
+		onpu_card_raise(card, slot->vector);
+	onpu_kick_polled(card);
+}
+
+/* --- phases ---------------------------------------------------------------------------------- */
+
+static bool hang_injected(struct onpu_slot *slot)
+{
+	return atomic_load_explicit(&slot->card->inject.hang_queue, memory_order_relaxed) ==
+	       slot->queue;
+}
+
+static bool fault_injected(struct onpu_slot *slot)
+{
+	uint64_t queue = slot->queue;
+
+	if (atomic_load_explicit(&slot->card->inject.fault_queue, memory_order_relaxed) != queue)
+		return false;
+	return atomic_compare_exchange_strong(&slot->card->inject.fault_queue, &queue,
+					      INJECT_NONE);
+}
+
+/* Becomes IDLE unless a packet came meanwhile. */
+static enum step go_idle(struct onpu_slot *slot)
+{
+	struct onpu_card *card = slot->card;
+	bool tell = false, idle;
+
+	pthread_mutex_lock(&slot->lock);
+	idle = atomic_load(&card->db_value[slot->queue]) == atomic_load(&slot->consumer);
+	if (idle && atomic_load(&slot->state) == ONPU_SLOT_RUNNING) {
+		set_state(slot, ONPU_SLOT_IDLE);
+		tell = add_events(slot, ONPU_SLOT_EV_IDLE);
+	}
+	pthread_mutex_unlock(&slot->lock);
+	if (tell)
+		onpu_mcu_irq(card, ONPU_MCU_IRQ_SLOT);
+	return idle ? STEP_EMPTY : STEP_OK;
+}
+
+static enum step start_packet(struct onpu_slot *slot)
+{
+	struct onpu_card *card = slot->card;
+	uint32_t consumer = atomic_load_explicit(&slot->consumer, memory_order_relaxed);
+	uint32_t producer;
+
+	if (!slot->call_left) {
+		producer = atomic_load(&card->db_value[slot->queue]);
+		if (producer == consumer)
+			return go_idle(slot);
+		slot->packet.opcode = 0;
+		if (producer - consumer > 1u << slot->order)
+			return onpu_engine_error(slot, ONPU_ERR_RING);
+	}
+	if (atomic_load_explicit(&slot->state, memory_order_relaxed) != ONPU_SLOT_RUNNING) {
+		pthread_mutex_lock(&slot->lock);
+		set_state(slot, ONPU_SLOT_RUNNING);
+		pthread_mutex_unlock(&slot->lock);
+	}
+	onpu_tlb_use_begin(slot);
+	slot->phase = PH_FETCH;
+	return STEP_OK;
+}
+
+static void list_fetch(struct onpu_slot *slot)
+{
+	uint32_t index = atomic_load_explicit(&slot->consumer, memory_order_relaxed) &
+			 ((1u << slot->order) - 1);
+	uint64_t va = slot->call_left ? slot->call_va :
+		      slot->ring + (uint64_t)index * ONPU_PACKET_SIZE;
+
+	onpu_dma_begin(slot);
+	onpu_dma_add(slot, va, ONPU_PACKET_SIZE, ONPU_FAULT_ACCESS_FETCH, onpu_packet_priv(slot));
+}
+
+static enum step fetch(struct onpu_slot *slot)
+{
+	enum step step;
+
+	if (hang_injected(slot))
+		return STEP_HANG;
+	if (slot->dma.state == DMA_IDLE)
+		list_fetch(slot);
+	step = onpu_dma_progress(slot);
+	if (step != STEP_OK)
+		return step;
+	gemm_view_read(&slot->dma.view[0], 0, &slot->packet, sizeof(slot->packet));
+	onpu_dma_release(slot);
+	onpu_trace(slot->card, ONPU_TRACE_PACKET, slot->queue, slot->packet.opcode,
+		   atomic_load_explicit(&slot->consumer, memory_order_relaxed));
+	if (fault_injected(slot)) {
+		onpu_mmu_fault(slot, 0, ONPU_FAULT_NOT_PRESENT, ONPU_FAULT_ACCESS_READ, 0);
+		return STEP_FAULT;
+	}
+	step = onpu_packet_decode(slot);
+	slot->done = 0;
+	slot->phase = slot->packet.opcode == ONPU_OP_MATMUL ? PH_DESC : PH_EXEC;
+	return step;
+}
+
+static enum step fetch_desc(struct onpu_slot *slot)
+{
+	enum step step;
+
+	if (slot->dma.state == DMA_IDLE) {
+		onpu_dma_begin(slot);
+		onpu_dma_add(slot, slot->packet.matmul.desc_va, sizeof(slot->desc),
+			     ONPU_FAULT_ACCESS_READ, onpu_packet_priv(slot));
+	}
+	step = onpu_dma_progress(slot);
+	if (step != STEP_OK)
+		return step;
+	gemm_view_read(&slot->dma.view[0], 0, &slot->desc, sizeof(slot->desc));
+	onpu_dma_release(slot);
+	slot->phase = PH_EXEC;
+	onpu_trace(slot->card, ONPU_TRACE_MATMUL, slot->desc.m, slot->desc.n, slot->desc.k);
+	return onpu_matmul_prepare(slot);
+}
+
+/* A ring packet, or the CALL that it was, is complete. */
+static void consume(struct onpu_slot *slot)
+{
+	atomic_fetch_add(&slot->consumer, 1);
+	slot->phase = PH_WRITEBACK;
+}
+
+static enum step execute(struct onpu_slot *slot)
+{
+	enum step step = onpu_packet_execute(slot);
+
+	if (step != STEP_OK)
+		return step;
+	/* What was written to host memory is visible before the interrupt. */
+	onpu_dma_release(slot);
+	after_packet(slot);
+	if (slot->packet.opcode == ONPU_OP_CALL) {
+		slot->call_va = slot->packet.call.va;
+		slot->call_left = slot->packet.call.count;
+		slot->phase = PH_FETCH;
+		return STEP_OK;
+	}
+	if (slot->call_left) {
+		slot->call_va += ONPU_PACKET_SIZE;
+		if (--slot->call_left) {
+			slot->phase = PH_FETCH;
+			return STEP_OK;
+		}
+	}
+	consume(slot);
+	return STEP_OK;
+}
+
+static enum step write_back(struct onpu_slot *slot)
+{
+	enum step step;
+
+	if (slot->ctl) {
+		if (slot->dma.state == DMA_IDLE) {
+			onpu_dma_begin(slot);
+			onpu_dma_add(slot, slot->ctl, sizeof(uint32_t), ONPU_FAULT_ACCESS_WRITE,
+				     true);
+		}
+		step = onpu_dma_progress(slot);
+		if (step != STEP_OK)
+			return step;
+		onpu_view_store32(&slot->dma.view[0], atomic_load(&slot->consumer));
+		onpu_dma_release(slot);
+	}
+	onpu_tlb_use_end(slot);
+	slot->phase = PH_IDLE;
+	return STEP_OK;
+}
+
+static enum step run_phase(struct onpu_slot *slot)
+{
+	switch (slot->phase) {
+	case PH_FETCH:
+		return fetch(slot);
+	case PH_DESC:
+		return fetch_desc(slot);
+	case PH_EXEC:
+		return execute(slot);
+	case PH_WRITEBACK:
+		return write_back(slot);
+	default:
+		return start_packet(slot);
+	}
+}
+
+/* --- turns ------------------------------------------------------------------------------------ */
+
+/* A WAIT that does not hold: true to try again at once, others first. */
+static bool wait_more(struct onpu_slot *slot)
+{
+	struct onpu_card *card = slot->card;
+	uint64_t now = onpu_card_time(card);
+
+	onpu_tlb_use_end(slot);
+	if (!slot->wait_since)
+		slot->wait_since = now ? now : 1;
+	if (card->threaded && now - slot->wait_since < WAIT_SPIN_NS)
+		return true;
+	if (atomic_load(&slot->polled))
+		return false;
+	change_state(slot, ONPU_SLOT_WAITING, 0);
+	set_polled(slot, true);
+	/* A SIGNAL may have come before it could see that this slot waits. */
+	return true;
+}
+
+static void wait_over(struct onpu_slot *slot)
+{
+	slot->wait_since = 0;
+	set_polled(slot, false);
+	if (atomic_load(&slot->state) == ONPU_SLOT_WAITING)
+		change_state(slot, ONPU_SLOT_RUNNING, 0);
+}
+
+/* What a step that is not STEP_OK means for the turn; true to come again. */
+static bool end_turn(struct onpu_slot *slot, enum step step)
+{
+	switch (step) {
+	case STEP_WAIT:
+		return wait_more(slot);
+	case STEP_FAULT:
+		stop_with_error(slot, ONPU_ERR_FAULT);
+		return false;
+	case STEP_ERROR:
+		stop_with_error(slot, slot->err);
+		return false;
+	case STEP_STOP:
+		/* Killed: the next turn sees to it. Reset: nobody asks any more. */
+		return atomic_load(&slot->kill);
+	default:
+		return false;
+	}
+}
+
+static bool run_turn(struct onpu_slot *slot)
+{
+	uint32_t cost = 0;
+
+	while (cost < TURN_UNITS) {
+		bool waits = slot->wait_since != 0;
+		enum step step;
+
+		slot->work = 0;
+		if (waits)
+			onpu_tlb_use_begin(slot);
+		step = run_phase(slot);
+		if (waits && step != STEP_WAIT && step != STEP_PENDING)
+			wait_over(slot);
+		if (step == STEP_YIELD)
+			return true;
+		if (step != STEP_OK)
+			return end_turn(slot, step);
+		cost += 1 + slot->work;
+		if (atomic_load_explicit(&slot->cancel, memory_order_relaxed) ||
+		    atomic_load_explicit(&slot->card->frozen, memory_order_relaxed))
+			return true;
+	}
+	return true;
+}
+
+/* True while an injected delay holds the kill back. */
+static bool kill_delayed(struct onpu_slot *slot)
+{
+	uint64_t delay = atomic_load(&slot->card->inject.slow_kill_ns);
+
+	if (!delay || onpu_card_time(slot->card) - atomic_load(&slot->kill_time) >= delay)
+		return false;
+	set_polled(slot, true);
+	return true;
+}
+
+/* One turn of a slot that is not frozen; true if it wants another. Engaged. */
+static bool slot_turn(struct onpu_slot *slot)
+{
+	struct onpu_card *card = slot->card;
+	bool again = false;
+
+	if (!atomic_load(&slot->kill)) {
+		uint64_t start = onpu_card_time(card), time;
+
+		again = run_turn(slot);
+		time = onpu_card_time(card) - start;
+		atomic_fetch_add_explicit(&slot->busy_ns, time, memory_order_relaxed);
+		atomic_fetch_add_explicit(&card->cnt.busy_ns, time, memory_order_relaxed);
+	}
+	/* At once: the next turn may be far off when long packets occupy the workers. */
+	if (atomic_load(&slot->kill) && alive(atomic_load(&slot->state))) {
+		if (!kill_delayed(slot))
+			stop_killed(slot);
+		again = false;
+	}
+	return again;
+}
+
+/* Takes the engine fields of a slot that has something to run. */
+static bool engage(struct onpu_slot *slot)
+{
+	bool ok;
+
+	pthread_mutex_lock(&slot->lock);
+	ok = !slot->engaged && alive(atomic_load(&slot->state));
+	if (ok)
+		slot->engaged = true;
+	pthread_mutex_unlock(&slot->lock);
+	return ok;
+}
+
+static void disengage(struct onpu_slot *slot)
+{
+	pthread_mutex_lock(&slot->lock);
+	slot->engaged = false;
+	pthread_mutex_unlock(&slot->lock);
+}
+
+static void slot_task(struct onpu_task *task)
+{
+	struct onpu_slot *slot = container_of(task, struct onpu_slot, task);
+	struct onpu_card *card = slot->card;
+	uint32_t expected = SCHED_RUNNING;
+	bool again = false;
+
+	if (!onpu_card_enter(card)) {
+		/* Whoever thaws the card kicks all slots, perhaps just before this store. */
+		atomic_store(&slot->sched, SCHED_IDLE);
+		if (!atomic_load(&card->frozen))
+			onpu_slot_kick(slot);
+		return;
+	}
+	atomic_exchange(&slot->sched, SCHED_RUNNING);
+	if (engage(slot)) {
+		again = slot_turn(slot);
+		disengage(slot);
+	}
+	if (again)
+		atomic_store(&slot->sched, SCHED_KICKED);
+	if (again || !atomic_compare_exchange_strong(&slot->sched, &expected, SCHED_IDLE))
+		onpu_pool_submit(card->pool, task);
+	onpu_card_leave(card);
+}
+
+void onpu_slot_kick(struct onpu_slot *slot)
+{
+	if (atomic_exchange(&slot->sched, SCHED_KICKED) == SCHED_IDLE)
+		onpu_pool_submit(slot->card->pool, &slot->task);
+}
+
+/* --- doorbells ----------------------------------------------------------------------------------- */
+
+void onpu_doorbell(struct onpu_card *card, uint32_t queue, uint32_t value)
+{
+	uint32_t slot;
+
+	atomic_store(&card->db_value[queue], value);
+	slot = atomic_load(&card->db_slot[queue]);
+	onpu_trace(card, ONPU_TRACE_DOORBELL, queue, value, slot ? slot - 1 : UINT64_MAX);
+	if (slot) {
+		onpu_slot_kick(&card->slots[slot - 1]);
+		return;
+	}
+	atomic_fetch_or(&card->db_pending[queue / 32], 1u << queue % 32);
+	onpu_mcu_irq(card, ONPU_MCU_IRQ_DOORBELL);
+}
+
+/* --- commands of the MCU -------------------------------------------------------------------------- */
+
+bool onpu_slot_config_valid(struct onpu_slot *slot)
+{
+	const struct onpu_card *card = slot->card;
+
+	return slot->queue < card->n_queues && slot->asid < card->n_contexts &&
+	       slot->vector < card->n_vectors && !(slot->flags & ~ONPU_QUEUE_FLAGS) &&
+	       slot->order >= ONPU_RING_ORDER_MIN && slot->order <= ONPU_RING_ORDER_MAX &&
+	       slot->ring % ONPU_PACKET_SIZE == 0 && slot->ctl % sizeof(struct onpu_queue_ctl) == 0;
+}
+
+static void bind_slot(struct onpu_slot *slot)
+{
+	struct onpu_card *card = slot->card;
+	uint32_t none = 0;
+	bool ok, tell = false;
+
+	pthread_mutex_lock(&slot->lock);
+	if (atomic_load(&slot->state) != ONPU_SLOT_FREE) {
+		pthread_mutex_unlock(&slot->lock);
+		return;
+	}
+	slot->phase = PH_IDLE;
+	slot->call_left = 0;
+	slot->wait_since = 0;
+	atomic_store(&slot->cancel, false);
+	atomic_store(&slot->kill, false);
+	atomic_store(&slot->busy_ns, 0);
+	atomic_store(&slot->fault_va, 0);
+	atomic_store(&slot->fault_info, 0);
+	atomic_store(&slot->opcode, 0);
+	ok = onpu_slot_config_valid(slot) &&
+	     atomic_compare_exchange_strong(&card->db_slot[slot->queue], &none, slot->index + 1);
+	atomic_store(&slot->error, ok ? ONPU_ERR_NONE : ONPU_ERR_INTERNAL);
+	if (!ok) {
+		set_state(slot, ONPU_SLOT_ERRORED);
+		tell = add_events(slot, ONPU_SLOT_EV_ERROR);
+	} else if (atomic_load(&card->db_value[slot->queue]) == atomic_load(&slot->consumer)) {
+		set_state(slot, ONPU_SLOT_IDLE);
+	} else {
+		set_state(slot, ONPU_SLOT_RUNNING);
+	}
+	pthread_mutex_unlock(&slot->lock);
+	onpu_trace(card, ONPU_TRACE_SLOT, slot->index, atomic_load(&slot->state), slot->queue);
+	if (ok)
+		onpu_slot_kick(slot);
+	if (tell)
+		onpu_mcu_irq(card, ONPU_MCU_IRQ_SLOT);
+}
+
+/* slot->lock held: whether nothing of the queue is left to do, with the doorbell shut. */
+static bool detach_idle(struct onpu_slot *slot)
+{
+	struct onpu_card *card = slot->card;
+
+	atomic_store(&card->db_slot[slot->queue], 0);
+	if (atomic_load(&card->db_value[slot->queue]) == atomic_load(&slot->consumer))
+		return true;
+	atomic_store(&card->db_slot[slot->queue], slot->index + 1);
+	return false;
+}
+
+/*
+ * A slot that is not RUNNING may still have its task in the last instructions
+ * of a turn, or in a turn that will find nothing to do. Both are short.
+ */
+static void lock_at_rest(struct onpu_slot *slot)
+{
+	for (;;) {
+		pthread_mutex_lock(&slot->lock);
+		if (!slot->engaged || atomic_load(&slot->state) == ONPU_SLOT_RUNNING)
+			return;
+		pthread_mutex_unlock(&slot->lock);
+		sched_yield();
+	}
+}
+
+static void unbind_slot(struct onpu_slot *slot)
+{
+	struct onpu_card *card = slot->card;
+	bool kick = false, freed = false;
+	uint32_t state;
+
+	lock_at_rest(slot);
+	state = atomic_load(&slot->state);
+	if (state == ONPU_SLOT_IDLE && !atomic_load(&slot->kill)) {
+		freed = detach_idle(slot);
+		kick = !freed;
+	} else if (state == ONPU_SLOT_ERRORED || state == ONPU_SLOT_KILLED) {
+		/* A slot whose bind was refused never owned its queue. */
+		if (slot->queue < card->n_queues &&
+		    atomic_load(&card->db_slot[slot->queue]) == slot->index + 1)
+			atomic_store(&card->db_slot[slot->queue], 0);
+		freed = true;
+	}
+	if (freed) {
+		set_state(slot, ONPU_SLOT_FREE);
+		atomic_store(&slot->events, 0);
+		atomic_store(&slot->event_enable, 0);
+	}
+	pthread_mutex_unlock(&slot->lock);
+	if (kick)
+		onpu_slot_kick(slot);
+	if (freed)
+		onpu_trace(card, ONPU_TRACE_SLOT, slot->index, ONPU_SLOT_FREE, slot->queue);
+}
+
+static void kill_slot(struct onpu_slot *slot)
+{
+	bool kick, own;
+
+	pthread_mutex_lock(&slot->lock);
+	kick = alive(atomic_load(&slot->state)) && !atomic_load(&slot->kill);
+	own = kick && !slot->engaged && !atomic_load(&slot->card->inject.slow_kill_ns);
+	if (kick) {
+		atomic_store(&slot->kill_time, onpu_card_time(slot->card));
+		atomic_store(&slot->kill, true);
+		atomic_store(&slot->cancel, true);
+		slot->engaged |= own;
+	}
+	pthread_mutex_unlock(&slot->lock);
+	if (own) {
+		stop_killed(slot);
+		disengage(slot);
+	} else if (kick) {
+		onpu_slot_kick(slot);
+	}
+}
+
+void onpu_slot_command(struct onpu_slot *slot, uint32_t cmd)
+{
+	switch (cmd) {
+	case ONPU_SLOT_BIND:
+		bind_slot(slot);
+		break;
+	case ONPU_SLOT_UNBIND:
+		unbind_slot(slot);
+		break;
+	case ONPU_SLOT_KILL:
+		kill_slot(slot);
+		break;
+	default:
+		onpu_guest_error(slot->card, "slot %u: unknown command %u", slot->index, cmd);
+	}
+}
+
+/* --- whole slots, while nothing runs ------------------------------------------------------------------ */
+
+int onpu_slot_init(struct onpu_card *card, unsigned int index)
+{
+	struct onpu_slot *slot = &card->slots[index];
+
+	slot->card = card;
+	slot->index = index;
+	onpu_task_init(&slot->task, slot_task);
+	pthread_mutex_init(&slot->lock, NULL);
+	pthread_mutex_init(&slot->use_lock, NULL);
+	return 0;
+}
+
+void onpu_slot_fini(struct onpu_slot *slot)
+{
+	onpu_dma_free(slot);
+	pthread_mutex_destroy(&slot->lock);
+	pthread_mutex_destroy(&slot->use_lock);
+}
+
+/* Card frozen: gives mappings back; the phase starts again when the card is thawed. */
+void onpu_slot_park(struct onpu_slot *slot)
+{
+	onpu_dma_release(slot);
+}
+
+/* Card frozen. */
+void onpu_slot_reset(struct onpu_slot *slot)
+{
+	drop_work(slot);
+	pthread_mutex_lock(&slot->lock);
+	set_state(slot, ONPU_SLOT_FREE);
+	slot->queue = 0;
+	slot->asid = 0;
+	slot->order = 0;
+	slot->flags = 0;
+	slot->vector = 0;
+	slot->ring = 0;
+	slot->ctl = 0;
+	atomic_store(&slot->consumer, 0);
+	atomic_store(&slot->events, 0);
+	atomic_store(&slot->event_enable, 0);
+	atomic_store(&slot->error, 0);
+	atomic_store(&slot->fault_info, 0);
+	atomic_store(&slot->fault_va, 0);
+	atomic_store(&slot->opcode, 0);
+	atomic_store(&slot->busy_ns, 0);
+	atomic_store(&slot->kill, false);
+	atomic_store(&slot->cancel, false);
+	memset(&slot->tlb, 0, sizeof(slot->tlb));
+	pthread_mutex_unlock(&slot->lock);
+}
