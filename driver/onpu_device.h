@@ -25,7 +25,6 @@
 
 #include "onpu_compat.h"
 
-struct drm_printer;
 struct onpu_fw;
 struct onpu_irq;
 struct onpu_mbox;
@@ -35,15 +34,17 @@ struct onpu_vram_mgr;
 
 /** ONPU_MAX_VMS - address spaces that one file may have */
 #define ONPU_MAX_VMS		32
+/** ONPU_MAX_FILE_QUEUES - queues that one file may have */
+#define ONPU_MAX_FILE_QUEUES	128
 /** ONPU_MAX_BIND_OPS - operations of one VM_BIND */
 #define ONPU_MAX_BIND_OPS	1024
 
 /** ONPU_VA_USER_START - lowest address that VM_BIND takes */
 #define ONPU_VA_USER_START	((u64)SZ_4K)
 /** ONPU_VA_USER_END - end of what VM_BIND takes, start of the kernel half */
-#define ONPU_VA_USER_END	(1ull << (ONPU_MMU_VA_BITS - 1))
+#define ONPU_VA_USER_END	BIT_ULL(ONPU_MMU_VA_BITS - 1)
 /** ONPU_VA_END - end of the address space */
-#define ONPU_VA_END		(1ull << ONPU_MMU_VA_BITS)
+#define ONPU_VA_END		BIT_ULL(ONPU_MMU_VA_BITS)
 
 /**
  * struct onpu_caps - what the card's capability registers say

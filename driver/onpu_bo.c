@@ -1,0 +1,635 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (c) 2026 The ONPU authors */
+
+/**
+ * DOC: Buffer objects
+ *
+ * GEM objects over TTM in one of two places: card memory (TTM_PL_VRAM) or system
+ * memory that the card reaches by DMA (TTM_PL_TT). The place is chosen when the
+ * object is created and stays: there is no eviction, so whoever holds an object
+ * can rely on where it is, and "no room" is an error, never a wait. Memory is zero
+ * before anybody can see it.
+ *
+ * An object that is private to a VM shares the VM's reservation, so that a
+ * submission locks and fences any number of them by one lock. It cannot be
+ * exported.
+ *
+ * Kernel objects (rings, fence pages) are pinned, contiguous card memory with a
+ * CPU pointer.
+ *
+ * Locking: TTM's, that is the reservation of the object. Freeing waits (in TTM's
+ * own work) for all fences of the reservation, so memory outlives the jobs that
+ * were submitted while it was mapped.
+ */
+
+#include <linux/iosys-map.h>
+#include <linux/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include <drm/drm_gem_ttm_helper.h>
+#include <drm/drm_managed.h>
+#include <drm/drm_prime.h>
+#include <drm/ttm/ttm_placement.h>
+#include <drm/ttm/ttm_tt.h>
+
+#include "onpu_bo.h"
+#include "onpu_device.h"
+#include "onpu_user.h"
+#include "onpu_vm.h"
+#include "onpu_vram.h"
+
+#define BO_FLAGS	(DRM_ONPU_BO_VRAM | DRM_ONPU_BO_SYSTEM)
+
+/* Card memory is cleared in pieces, so that a signal is noticed. */
+#define CLEAR_CHUNK	((u64)SZ_4M)
+
+static bool bo_in_vram(const struct onpu_bo *bo)
+{
+	return bo->ttm.resource && bo->ttm.resource->mem_type == TTM_PL_VRAM;
+}
+
+/* --- TTM device ------------------------------------------------------------ */
+
+static struct ttm_tt *bo_tt_create(struct ttm_buffer_object *tbo, u32 page_flags)
+{
+	struct ttm_tt *tt;
+
+	tt = kzalloc(sizeof(*tt), GFP_KERNEL);
+	if (!tt)
+		return NULL;
+
+	/* With DMA addresses, which TTM's pool fills in when it populates. */
+	if (ttm_sg_tt_init(tt, tbo, page_flags, ttm_cached)) {
+		kfree(tt);
+		return NULL;
+	}
+
+	return tt;
+}
+
+static void bo_tt_destroy(struct ttm_device *bdev, struct ttm_tt *tt)
+{
+	ttm_tt_fini(tt);
+	kfree(tt);
+}
+
+static bool bo_eviction_valuable(struct ttm_buffer_object *tbo, const struct ttm_place *place)
+{
+	return false;
+}
+
+static void bo_evict_flags(struct ttm_buffer_object *tbo, struct ttm_placement *placement)
+{
+	*placement = (struct ttm_placement) {};
+}
+
+static int bo_move(struct ttm_buffer_object *tbo, bool evict, struct ttm_operation_ctx *ctx,
+		   struct ttm_resource *new_mem, struct ttm_place *hop)
+{
+	/* The first placement is the only one. */
+	if (tbo->resource && !(tbo->resource->mem_type == TTM_PL_SYSTEM && !tbo->ttm))
+		return -EBUSY;
+
+	ttm_bo_move_null(tbo, new_mem);
+	return 0;
+}
+
+static int bo_io_mem_reserve(struct ttm_device *bdev, struct ttm_resource *mem)
+{
+	struct onpu_device *odev = container_of(bdev, struct onpu_device, ttm);
+
+	if (mem->mem_type != TTM_PL_VRAM)
+		return 0;
+
+	mem->bus.offset = odev->vram.base;
+	mem->bus.is_iomem = true;
+	mem->bus.caching = ttm_write_combined;
+	return 0;
+}
+
+static unsigned long bo_io_mem_pfn(struct ttm_buffer_object *tbo, unsigned long page_offset)
+{
+	struct onpu_device *odev = container_of(tbo->bdev, struct onpu_device, ttm);
+	u64 len;
+
+	return PHYS_PFN(odev->vram.base +
+			onpu_vram_extent(tbo->resource, (u64)page_offset << PAGE_SHIFT, &len));
+}
+
+/* For debuggers. */
+static int bo_access_memory(struct ttm_buffer_object *tbo, unsigned long offset,
+			    void *buf, int len, int write)
+{
+	struct onpu_device *odev = container_of(tbo->bdev, struct onpu_device, ttm);
+	int done, idx;
+
+	if (!drm_dev_enter(&odev->drm, &idx))
+		return -EIO;
+
+	for (done = 0; done < len;) {
+		u64 run, addr = onpu_vram_extent(tbo->resource, offset + done, &run);
+		int n = min_t(u64, run, len - done);
+
+		if (write)
+			memcpy_toio(odev->vram.map + addr, buf + done, n);
+		else
+			memcpy_fromio(buf + done, odev->vram.map + addr, n);
+		done += n;
+	}
+
+	drm_dev_exit(idx);
+	return len;
+}
+
+static struct ttm_device_funcs bo_ttm_funcs = {
+	.ttm_tt_create = bo_tt_create,
+	.ttm_tt_destroy = bo_tt_destroy,
+	.eviction_valuable = bo_eviction_valuable,
+	.evict_flags = bo_evict_flags,
+	.move = bo_move,
+	.io_mem_reserve = bo_io_mem_reserve,
+	.io_mem_pfn = bo_io_mem_pfn,
+	.access_memory = bo_access_memory,
+};
+
+/* --- system memory: only accounted ------------------------------------------ */
+
+static int tt_mgr_alloc(struct ttm_resource_manager *man, struct ttm_buffer_object *tbo,
+			const struct ttm_place *place, struct ttm_resource **res)
+{
+	struct ttm_resource *r = kzalloc(sizeof(*r), GFP_KERNEL);
+
+	if (!r)
+		return -ENOMEM;
+
+	/* This adds to the usage, so that racing allocations see each other. */
+	ttm_resource_init(tbo, place, r);
+	if (ttm_resource_manager_usage(man) > man->size) {
+		ttm_resource_fini(man, r);
+		kfree(r);
+		return -ENOSPC;
+	}
+
+	*res = r;
+	return 0;
+}
+
+static void tt_mgr_free(struct ttm_resource_manager *man, struct ttm_resource *res)
+{
+	ttm_resource_fini(man, res);
+	kfree(res);
+}
+
+static const struct ttm_resource_manager_func tt_mgr_func = {
+	.alloc = tt_mgr_alloc,
+	.free = tt_mgr_free,
+};
+
+static void tt_mgr_init(struct onpu_device *odev)
+{
+	struct ttm_resource_manager *man = &odev->tt_mgr;
+	struct sysinfo si;
+
+	/* Nothing here can be swapped out: half of the memory at most. */
+	si_meminfo(&si);
+
+	man->use_tt = true;
+	man->func = &tt_mgr_func;
+	ttm_resource_manager_init(man, &odev->ttm, (u64)si.totalram * si.mem_unit / 2);
+	ttm_set_driver_manager(&odev->ttm, TTM_PL_TT, man);
+	ttm_resource_manager_set_used(man, true);
+}
+
+static void tt_mgr_fini(struct onpu_device *odev)
+{
+	ttm_resource_manager_set_used(&odev->tt_mgr, false);
+	ttm_resource_manager_cleanup(&odev->tt_mgr);
+	ttm_set_driver_manager(&odev->ttm, TTM_PL_TT, NULL);
+}
+
+static void ttm_fini(struct drm_device *drm, void *arg)
+{
+	struct onpu_device *odev = to_onpu_device(drm);
+
+	tt_mgr_fini(odev);
+	ttm_device_fini(&odev->ttm);
+}
+
+/* Objects whose freeing waited for fences must be gone before the managers are. */
+static void ttm_drain(struct drm_device *drm, void *arg)
+{
+	drain_workqueue(to_onpu_device(drm)->ttm.wq);
+}
+
+/**
+ * onpu_ttm_init() - set up memory management
+ * @odev: card; BARs are mapped and capabilities read
+ *
+ * Return: 0 or a negative error.
+ */
+int onpu_ttm_init(struct onpu_device *odev)
+{
+	struct drm_device *drm = &odev->drm;
+	unsigned int flags = 0;
+	int ret;
+
+	/* Where addresses are too narrow: pages within reach, not bounce buffers. */
+	if (dma_addressing_limited(drm->dev))
+		flags |= TTM_ALLOCATION_POOL_USE_DMA_ALLOC;
+
+	ret = ttm_device_init(&odev->ttm, &bo_ttm_funcs, drm->dev, drm->anon_inode->i_mapping,
+			      drm->vma_offset_manager, flags);
+	if (ret)
+		return ret;
+
+	tt_mgr_init(odev);
+	ret = drmm_add_action_or_reset(drm, ttm_fini, NULL);
+	if (ret)
+		return ret;
+
+	ret = onpu_vram_init(odev);
+	if (ret)
+		return ret;
+
+	return drmm_add_action_or_reset(drm, ttm_drain, NULL);
+}
+
+/**
+ * onpu_ttm_unplug() - give back what belongs to the bus device
+ * @odev: card; it does no DMA any more
+ *
+ * The DMA mappings of system memory must not outlive the binding. CPU mappings
+ * fault to a dummy page by now.
+ */
+void onpu_ttm_unplug(struct onpu_device *odev)
+{
+	ttm_device_clear_dma_mappings(&odev->ttm);
+}
+
+/**
+ * onpu_ttm_system_used() - system memory in buffer objects
+ * @odev: card
+ *
+ * Return: bytes.
+ */
+u64 onpu_ttm_system_used(struct onpu_device *odev)
+{
+	return ttm_resource_manager_usage(&odev->tt_mgr);
+}
+
+/**
+ * onpu_bo_max_size() - size of the largest buffer object
+ * @odev: card
+ *
+ * Return: bytes; larger ones have no chance in any place.
+ */
+u64 onpu_bo_max_size(struct onpu_device *odev)
+{
+	return max(onpu_vram_size(odev), round_down(odev->tt_mgr.size, PAGE_SIZE));
+}
+
+/* --- GEM -------------------------------------------------------------------- */
+
+static void bo_gem_free(struct drm_gem_object *obj)
+{
+	ttm_bo_fini(&to_onpu_bo(obj)->ttm);
+}
+
+static void bo_destroy(struct ttm_buffer_object *tbo)
+{
+	struct onpu_bo *bo = ttm_to_onpu_bo(tbo);
+
+	drm_gem_object_release(&tbo->base);
+	if (bo->resv_obj)
+		drm_gem_object_put(bo->resv_obj);
+	kfree(bo);
+}
+
+static struct dma_buf *bo_gem_export(struct drm_gem_object *obj, int flags)
+{
+	if (to_onpu_bo(obj)->resv_obj)
+		return ERR_PTR(-EPERM);
+
+	return drm_gem_prime_export(obj, flags);
+}
+
+static const struct drm_gem_object_funcs bo_gem_funcs = {
+	.free = bo_gem_free,
+	.export = bo_gem_export,
+	.mmap = drm_gem_ttm_mmap,
+};
+
+/* Where an object may be, in order of preference; returns how many. */
+static unsigned int bo_places(u32 flags, bool kernel, struct ttm_place places[2])
+{
+	unsigned int n = 0;
+
+	if (kernel || (flags & DRM_ONPU_BO_VRAM))
+		places[n++] = (struct ttm_place) {
+			.mem_type = TTM_PL_VRAM,
+			.flags = kernel ? TTM_PL_FLAG_CONTIGUOUS : 0,
+		};
+	if (flags & DRM_ONPU_BO_SYSTEM)
+		places[n++] = (struct ttm_place) { .mem_type = TTM_PL_TT };
+
+	return n;
+}
+
+/*
+ * An object that is not visible to anybody yet. Holds no lock afterwards; its
+ * content is undefined in card memory, zero in system memory.
+ */
+static struct onpu_bo *bo_alloc(struct onpu_device *odev, u64 size, u32 flags,
+				struct onpu_vm *vm, bool kernel)
+{
+	struct ttm_operation_ctx ctx = {
+		.interruptible = true,
+		.gfp_retry_mayfail = true,
+	};
+	struct ttm_place places[2];
+	struct ttm_placement placement = {
+		.num_placement = bo_places(flags, kernel, places),
+		.placement = places,
+	};
+	struct dma_resv *resv = NULL;
+	struct onpu_bo *bo;
+	int ret;
+
+	bo = kzalloc(sizeof(*bo), GFP_KERNEL);
+	if (!bo)
+		return ERR_PTR(-ENOMEM);
+
+	bo->flags = flags;
+	bo->ttm.base.funcs = &bo_gem_funcs;
+	drm_gem_private_object_init(&odev->drm, &bo->ttm.base, size);
+
+	if (vm) {
+		resv = onpu_vm_resv(vm);
+		ret = dma_resv_lock_interruptible(resv, NULL);
+		if (ret) {
+			drm_gem_object_release(&bo->ttm.base);
+			kfree(bo);
+			return ERR_PTR(ret);
+		}
+		bo->resv_obj = onpu_vm_resv_obj(vm);
+		drm_gem_object_get(bo->resv_obj);
+	}
+
+	/* Frees the object when it fails. */
+	ret = ttm_bo_init_reserved(&odev->ttm, &bo->ttm,
+				   kernel ? ttm_bo_type_kernel : ttm_bo_type_device,
+				   &placement, 0, &ctx, NULL, resv, bo_destroy);
+	if (ret) {
+		if (resv)
+			dma_resv_unlock(resv);
+		return ERR_PTR(ret);
+	}
+
+	if (kernel)
+		ttm_bo_pin(&bo->ttm);
+	ttm_bo_unreserve(&bo->ttm);
+
+	return bo;
+}
+
+/* The caller is between drm_dev_enter() and drm_dev_exit(). */
+static int bo_clear(struct onpu_device *odev, struct onpu_bo *bo)
+{
+	u64 offset = 0, len;
+
+	while (bo_in_vram(bo) && offset < onpu_bo_size(bo)) {
+		u64 addr = onpu_vram_extent(bo->ttm.resource, offset, &len);
+
+		len = min(len, CLEAR_CHUNK);
+		onpu_vram_clear(odev, addr, len);
+		offset += len;
+
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	/* Zeros before anything that is written later, by whatever mapping. */
+	wmb();
+
+	return 0;
+}
+
+/**
+ * onpu_bo_create() - create a buffer object for user space
+ * @odev: card, between drm_dev_enter() and drm_dev_exit()
+ * @size: bytes, multiple of the page size, not 0
+ * @flags: DRM_ONPU_BO_*, at least one place
+ * @vm: address space that the object is private to, or NULL
+ *
+ * Return: the object, with one reference and zeroed, or an error: -ENOMEM when
+ * no place has room, -EINTR.
+ */
+struct onpu_bo *onpu_bo_create(struct onpu_device *odev, u64 size, u32 flags,
+			       struct onpu_vm *vm)
+{
+	struct onpu_bo *bo;
+	int ret;
+
+	bo = bo_alloc(odev, size, flags, vm, false);
+	if (bo == ERR_PTR(-ENOMEM)) {
+		/* Memory of dead address spaces and objects may be on its way. */
+		onpu_flush_teardown();
+		flush_workqueue(odev->ttm.wq);
+		bo = bo_alloc(odev, size, flags, vm, false);
+	}
+	if (IS_ERR(bo))
+		return bo;
+
+	ret = bo_clear(odev, bo);
+	if (ret) {
+		drm_gem_object_put(&bo->ttm.base);
+		return ERR_PTR(ret);
+	}
+
+	return bo;
+}
+
+/**
+ * onpu_bo_create_kernel() - create a buffer object for the driver
+ * @odev: card, between drm_dev_enter() and drm_dev_exit()
+ * @size: bytes; rounded up to pages
+ * @flags: 0
+ *
+ * Pinned contiguous card memory, zeroed, with &onpu_bo.kmap.
+ *
+ * Return: the object or an error.
+ */
+struct onpu_bo *onpu_bo_create_kernel(struct onpu_device *odev, u64 size, u32 flags)
+{
+	struct onpu_bo *bo;
+	u64 len;
+
+	if (WARN_ON(!size || flags))
+		return ERR_PTR(-EINVAL);
+
+	bo = bo_alloc(odev, PAGE_ALIGN(size), 0, NULL, true);
+	if (IS_ERR(bo))
+		return bo;
+
+	bo->vram_offset = onpu_vram_extent(bo->ttm.resource, 0, &len);
+	bo->kmap = odev->vram.map + bo->vram_offset;
+	onpu_vram_clear(odev, bo->vram_offset, onpu_bo_size(bo));
+	/* Zeros before the card is told of the memory. */
+	wmb();
+
+	return bo;
+}
+
+/**
+ * onpu_bo_destroy_kernel() - destroy a buffer object of the driver
+ * @bo: object, not mapped in any address space; NULL and errors are ignored
+ */
+void onpu_bo_destroy_kernel(struct onpu_bo *bo)
+{
+	if (IS_ERR_OR_NULL(bo))
+		return;
+
+	dma_resv_lock(bo->ttm.base.resv, NULL);
+	ttm_bo_unpin(&bo->ttm);
+	dma_resv_unlock(bo->ttm.base.resv);
+	drm_gem_object_put(&bo->ttm.base);
+}
+
+/**
+ * onpu_bo_extent() - where a part of a buffer object is, as the card sees it
+ * @bo: object
+ * @offset: offset in it, page aligned, below its size
+ * @len: in: bytes wanted, page aligned; out: how many of them are contiguous
+ * @host: set to whether the address is a DMA address of the host
+ *
+ * Return: DMA address, or offset in card memory.
+ */
+u64 onpu_bo_extent(struct onpu_bo *bo, u64 offset, u64 *len, bool *host)
+{
+	const dma_addr_t *dma;
+	u64 addr, run;
+
+	*host = !bo_in_vram(bo);
+	if (!*host) {
+		addr = onpu_vram_extent(bo->ttm.resource, offset, &run);
+		*len = min(*len, run);
+		return addr;
+	}
+
+	dma = bo->ttm.ttm->dma_address + (offset >> PAGE_SHIFT);
+	for (run = PAGE_SIZE; run < *len; run += PAGE_SIZE)
+		if (dma[run >> PAGE_SHIFT] != dma[0] + run)
+			break;
+	*len = run;
+
+	return dma[0];
+}
+
+/* --- fdinfo ------------------------------------------------------------------ */
+
+static void bo_add_stats(struct drm_memory_stats *stats, struct drm_gem_object *obj)
+{
+	if (drm_gem_object_is_shared_for_memory_stats(obj))
+		stats->shared += obj->size;
+	else
+		stats->private += obj->size;
+	stats->resident += obj->size;
+	if (!dma_resv_test_signaled(obj->resv, DMA_RESV_USAGE_BOOKKEEP))
+		stats->active += obj->size;
+}
+
+/**
+ * onpu_bo_show_fdinfo() - print the memory of a file
+ * @p: printer
+ * @file: file
+ */
+void onpu_bo_show_fdinfo(struct drm_printer *p, struct drm_file *file)
+{
+	struct drm_memory_stats vram = {}, system = {};
+	struct drm_gem_object *obj;
+	int id;
+
+	spin_lock(&file->table_lock);
+	idr_for_each_entry(&file->object_idr, obj, id)
+		bo_add_stats(bo_in_vram(to_onpu_bo(obj)) ? &vram : &system, obj);
+	spin_unlock(&file->table_lock);
+
+	drm_print_memory_stats(p, &vram, DRM_GEM_OBJECT_RESIDENT | DRM_GEM_OBJECT_ACTIVE, "vram");
+	drm_print_memory_stats(p, &system, DRM_GEM_OBJECT_RESIDENT | DRM_GEM_OBJECT_ACTIVE,
+			       "system");
+}
+
+/* --- ioctls ------------------------------------------------------------------ */
+
+static int bo_publish(struct onpu_bo *bo, struct drm_file *file, struct drm_onpu_bo_create *args)
+{
+	int ret;
+
+	args->size = onpu_bo_size(bo);
+	ret = drm_gem_handle_create(file, &bo->ttm.base, &args->handle);
+	drm_gem_object_put(&bo->ttm.base);
+
+	return ret;
+}
+
+/**
+ * onpu_ioctl_bo_create() - DRM_IOCTL_ONPU_BO_CREATE
+ * @drm: device
+ * @data: struct drm_onpu_bo_create
+ * @file: caller
+ *
+ * Return: 0 or a negative error.
+ */
+int onpu_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct onpu_device *odev = to_onpu_device(drm);
+	struct drm_onpu_bo_create *args = data;
+	struct onpu_vm *vm = NULL;
+	struct onpu_bo *bo;
+
+	if (ONPU_BAD(drm, args->pad) || ONPU_BAD(drm, args->flags & ~BO_FLAGS) ||
+	    ONPU_BAD(drm, !args->flags) || ONPU_BAD(drm, !args->size) ||
+	    ONPU_BAD(drm, args->size > onpu_bo_max_size(odev)))
+		return -EINVAL;
+
+	if (args->vm_id) {
+		vm = onpu_vm_lookup(file->driver_priv, args->vm_id);
+		if (!vm)
+			return -ENOENT;
+	}
+
+	bo = onpu_bo_create(odev, PAGE_ALIGN(args->size), args->flags, vm);
+	if (vm)
+		onpu_vm_put(vm);
+	if (IS_ERR(bo))
+		return PTR_ERR(bo);
+
+	return bo_publish(bo, file, args);
+}
+
+/**
+ * onpu_ioctl_bo_mmap_offset() - DRM_IOCTL_ONPU_BO_MMAP_OFFSET
+ * @drm: device
+ * @data: struct drm_onpu_bo_mmap_offset
+ * @file: caller
+ *
+ * Return: 0 or a negative error.
+ */
+int onpu_ioctl_bo_mmap_offset(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_onpu_bo_mmap_offset *args = data;
+	struct drm_gem_object *obj;
+
+	if (ONPU_BAD(drm, args->flags))
+		return -EINVAL;
+
+	obj = drm_gem_object_lookup(file, args->handle);
+	if (!obj)
+		return -ENOENT;
+
+	args->offset = drm_vma_node_offset_addr(&obj->vma_node);
+	drm_gem_object_put(obj);
+
+	return 0;
+}

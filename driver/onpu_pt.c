@@ -1,0 +1,625 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (c) 2026 The ONPU authors */
+
+/**
+ * DOC: Page tables
+ *
+ * Four levels of 4 KiB tables in card memory, read by the card's MMU. The driver
+ * never reads them back: of each entry that matters it keeps a copy. Directories
+ * (levels 3 to 1) copy every entry, as pointer to the next table or as 2 MiB leaf;
+ * level-0 tables only know which entries are valid.
+ *
+ * An update has three steps. onpu_pt_stock_for_map() and
+ * onpu_pt_stock_for_unmap() allocate what the update may need at most, whatever
+ * the tables look like by then; they may fail. onpu_pt_map() and onpu_pt_unmap()
+ * change the tables from that stock; they cannot fail. onpu_pt_sync() makes the
+ * card forget old translations and then frees the tables that became empty.
+ *
+ * Every change is one 64-bit store into a live table, and a new table is complete
+ * before it is linked, so that jobs that use other parts of the address space,
+ * even of a 2 MiB page that is being split, never notice.
+ *
+ * Locking: the owner serialises all calls for one &struct onpu_pgtable (the VM's
+ * lock). After the card is gone the same calls keep the books and leave the
+ * hardware alone; so card memory is only touched within drm_dev_enter(), which
+ * each entry point does itself.
+ */
+
+#include <linux/bitmap.h>
+#include <linux/delay.h>
+#include <linux/ktime.h>
+#include <linux/slab.h>
+
+#include "onpu_bo.h"
+#include "onpu_device.h"
+#include "onpu_pt.h"
+#include "onpu_queue.h"
+#include "onpu_recovery.h"
+#include "onpu_vram.h"
+
+/* What a sync may take beyond the longest packet that the watchdog tolerates. */
+#define TLB_TIMEOUT_EXTRA_MS	10000
+
+#define HUGE_SIZE		BIT_ULL(ONPU_MMU_HUGE_SHIFT)
+
+/**
+ * struct onpu_pt - a page table
+ */
+struct onpu_pt {
+	/** @link: in a stock, or in &onpu_pgtable.dead */
+	struct list_head link;
+	/** @page: card memory of the table */
+	struct gpu_buddy_block *page;
+	/** @level: 3 (root) to 0 */
+	unsigned int level;
+	/** @used: valid entries */
+	unsigned int used;
+	/** @valid: level 0: which entries are valid */
+	DECLARE_BITMAP(valid, ONPU_MMU_ENTRIES);
+	/**
+	 * @entry: levels 3 to 1: 0, a leaf as the card sees it (bit 0 set), or
+	 * the address of the next struct onpu_pt
+	 */
+	u64 entry[];
+};
+
+static u64 pt_entry_size(unsigned int level)
+{
+	return 1ull << ONPU_MMU_SHIFT(level);
+}
+
+static unsigned int pt_index(unsigned int level, u64 va)
+{
+	return (va >> ONPU_MMU_SHIFT(level)) & (ONPU_MMU_ENTRIES - 1);
+}
+
+/* End of the entry that translates @va, or @end if that comes first. */
+static u64 pt_entry_end(unsigned int level, u64 va, u64 end)
+{
+	u64 next = ALIGN_DOWN(va, pt_entry_size(level)) + pt_entry_size(level);
+
+	return min(next, end);
+}
+
+static struct onpu_pt *pt_child(const struct onpu_pt *pt, unsigned int i)
+{
+	if (pt->entry[i] & ONPU_PTE_VALID)
+		return NULL;
+	return (struct onpu_pt *)(uintptr_t)pt->entry[i];
+}
+
+/* Stores an entry where the card sees it. */
+static void pt_store(struct onpu_pgtable *pgt, struct onpu_pt *pt, unsigned int i, u64 pte)
+{
+	void __iomem *table = pgt->odev->vram.map + onpu_vram_page_offset(pt->page);
+
+	if (pgt->live)
+		writeq(pte, table + i * sizeof(u64));
+}
+
+/* Card memory is touched between these two only. */
+static void pt_begin(struct onpu_pgtable *pgt, int *idx)
+{
+	pgt->live = drm_dev_enter(&pgt->odev->drm, idx);
+}
+
+static void pt_end(struct onpu_pgtable *pgt, int idx)
+{
+	if (pgt->live)
+		drm_dev_exit(idx);
+	pgt->live = false;
+}
+
+static void pt_free(struct onpu_device *odev, struct onpu_pt *pt)
+{
+	onpu_vram_page_free(odev, pt->page);
+	kfree(pt);
+}
+
+static struct onpu_pt *pt_alloc(struct onpu_device *odev, bool dir)
+{
+	struct onpu_pt *pt;
+
+	pt = kzalloc(struct_size(pt, entry, dir ? ONPU_MMU_ENTRIES : 0), GFP_KERNEL);
+	if (!pt)
+		return NULL;
+
+	pt->page = onpu_vram_page_alloc(odev);
+	if (!pt->page) {
+		kfree(pt);
+		return NULL;
+	}
+
+	return pt;
+}
+
+static void pt_clear(struct onpu_pgtable *pgt, struct onpu_pt *pt)
+{
+	if (pgt->live)
+		onpu_vram_clear(pgt->odev, onpu_vram_page_offset(pt->page),
+				ONPU_MMU_TABLE_SIZE);
+}
+
+/* A cleared table from the stock, which has enough by construction. */
+static struct onpu_pt *pt_take(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
+			       unsigned int level)
+{
+	struct onpu_pt *pt;
+
+	pt = list_first_entry(level ? &stock->dirs : &stock->leaves, typeof(*pt), link);
+	list_del_init(&pt->link);
+	pt->level = level;
+	pt_clear(pgt, pt);
+
+	return pt;
+}
+
+/* Makes @child, which is complete, the table behind entry @i. */
+static void pt_link(struct onpu_pgtable *pgt, struct onpu_pt *pt, unsigned int i,
+		    struct onpu_pt *child)
+{
+	if (!pt->entry[i])
+		pt->used++;
+	pt->entry[i] = (uintptr_t)child;
+
+	/* The card must not see the link before the table. */
+	wmb();
+	pt_store(pgt, pt, i, onpu_vram_page_offset(child->page) | ONPU_PTE_VALID);
+}
+
+/* The entries of a table that is no longer linked die with it. */
+static void pt_bury(struct onpu_pgtable *pgt, struct onpu_pt *pt)
+{
+	unsigned int i;
+
+	for (i = 0; pt->level && i < ONPU_MMU_ENTRIES; i++)
+		if (pt_child(pt, i))
+			pt_bury(pgt, pt_child(pt, i));
+
+	list_add_tail(&pt->link, &pgt->dead);
+	pgt->dirty = true;
+}
+
+static void pt_set_leaf(struct onpu_pgtable *pgt, struct onpu_pt *pt, unsigned int i, u64 pte)
+{
+	if (pt->level) {
+		struct onpu_pt *child = pt_child(pt, i);
+
+		if (pt->entry[i])
+			pgt->dirty = true;
+		else
+			pt->used++;
+		pt->entry[i] = pte;
+		pt_store(pgt, pt, i, pte);
+		if (child)
+			pt_bury(pgt, child);
+		return;
+	}
+
+	if (__test_and_set_bit(i, pt->valid))
+		pgt->dirty = true;
+	else
+		pt->used++;
+	pt_store(pgt, pt, i, pte);
+}
+
+static void pt_clear_entry(struct onpu_pgtable *pgt, struct onpu_pt *pt, unsigned int i)
+{
+	if (pt->level)
+		pt->entry[i] = 0;
+	else if (!__test_and_clear_bit(i, pt->valid))
+		return;
+
+	pt->used--;
+	pt_store(pgt, pt, i, 0);
+	pgt->dirty = true;
+}
+
+/* Replaces the 2 MiB leaf behind entry @i by a table that says the same. */
+static struct onpu_pt *pt_split(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
+				struct onpu_pt *pt, unsigned int i)
+{
+	struct onpu_pt *child = pt_take(pgt, stock, 0);
+	u64 pte = pt->entry[i];
+	unsigned int j;
+
+	for (j = 0; j < ONPU_MMU_ENTRIES; j++)
+		pt_store(pgt, child, j, pte + ((u64)j << ONPU_MMU_PAGE_SHIFT));
+	bitmap_fill(child->valid, ONPU_MMU_ENTRIES);
+	child->used = ONPU_MMU_ENTRIES;
+
+	pt_link(pgt, pt, i, child);
+	/* The 2 MiB translation may be cached still. */
+	pgt->dirty = true;
+
+	return child;
+}
+
+/* The table behind entry @i, made if need be. */
+static struct onpu_pt *pt_descend(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
+				  struct onpu_pt *pt, unsigned int i)
+{
+	struct onpu_pt *child = pt_child(pt, i);
+
+	if (child)
+		return child;
+	if (pt->entry[i])
+		return pt_split(pgt, stock, pt, i);
+
+	child = pt_take(pgt, stock, pt->level - 1);
+	pt_link(pgt, pt, i, child);
+
+	return child;
+}
+
+/* Whether a 2 MiB leaf can begin at @va; @run bytes from @addr are contiguous. */
+static bool pt_fits_huge(struct onpu_device *odev, u64 va, u64 addr, u64 run)
+{
+	return (odev->caps.page_sizes & BIT(ONPU_MMU_HUGE_SHIFT)) &&
+	       IS_ALIGNED(va | addr, HUGE_SIZE) && run >= HUGE_SIZE;
+}
+
+static void pt_map_page(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
+			u64 va, u64 pte, unsigned int leaf_level)
+{
+	struct onpu_pt *pt = pgt->root;
+
+	while (pt->level > leaf_level)
+		pt = pt_descend(pgt, stock, pt, pt_index(pt->level, va));
+
+	pt_set_leaf(pgt, pt, pt_index(leaf_level, va), pte);
+}
+
+/* Maps up to the end of a level-0 table, walking down to it once. */
+static u64 pt_map_small(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
+			u64 va, u64 addr, u64 run, u64 bits)
+{
+	u64 end = pt_entry_end(1, va, va + run);
+	struct onpu_pt *pt = pgt->root;
+	u64 done;
+
+	while (pt->level)
+		pt = pt_descend(pgt, stock, pt, pt_index(pt->level, va));
+
+	for (done = 0; va + done < end; done += SZ_4K)
+		pt_set_leaf(pgt, pt, pt_index(0, va + done), (addr + done) | bits);
+
+	return done;
+}
+
+/**
+ * onpu_pt_map() - map a range of a buffer object
+ * @pgt: page tables
+ * @stock: tables, from onpu_pt_stock_for_map() with the same range
+ * @bo: buffer object; it does not move while it is mapped
+ * @bo_offset: first byte of it, page aligned
+ * @va: address, page aligned
+ * @size: bytes, page aligned
+ * @bits: ONPU_PTE_READ, WRITE and PRIV
+ *
+ * Replaces what was mapped there.
+ */
+void onpu_pt_map(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
+		 struct onpu_bo *bo, u64 bo_offset, u64 va, u64 size, u64 bits)
+{
+	int idx;
+
+	bits |= ONPU_PTE_VALID | ONPU_PTE_LEAF;
+	pt_begin(pgt, &idx);
+
+	while (size) {
+		u64 run = size, step = 0;
+		bool host;
+		u64 addr = onpu_bo_extent(bo, bo_offset, &run, &host);
+		u64 pte_bits = bits | (host ? ONPU_PTE_HOST : 0);
+
+		while (step < run) {
+			if (pt_fits_huge(pgt->odev, va + step, addr + step, run - step)) {
+				pt_map_page(pgt, stock, va + step, (addr + step) | pte_bits, 1);
+				step += HUGE_SIZE;
+			} else {
+				step += pt_map_small(pgt, stock, va + step, addr + step,
+						     run - step, pte_bits);
+			}
+		}
+		va += run;
+		bo_offset += run;
+		size -= run;
+	}
+
+	pt_end(pgt, idx);
+}
+
+static void pt_unmap_level(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
+			   struct onpu_pt *pt, u64 va, u64 end)
+{
+	u64 next;
+
+	for (; va < end; va = next) {
+		unsigned int i = pt_index(pt->level, va);
+		struct onpu_pt *child;
+
+		next = pt_entry_end(pt->level, va, end);
+		if (!pt->level) {
+			pt_clear_entry(pgt, pt, i);
+			continue;
+		}
+		if (!pt->entry[i])
+			continue;
+
+		child = pt_child(pt, i);
+		if (!child) {
+			if (next - va == pt_entry_size(pt->level)) {
+				pt_clear_entry(pgt, pt, i);
+				continue;
+			}
+			child = pt_split(pgt, stock, pt, i);
+		}
+
+		pt_unmap_level(pgt, stock, child, va, next);
+		if (!child->used) {
+			pt_clear_entry(pgt, pt, i);
+			pt_bury(pgt, child);
+		}
+	}
+}
+
+/**
+ * onpu_pt_unmap() - unmap a range
+ * @pgt: page tables
+ * @stock: tables, from onpu_pt_stock_for_unmap() for this range
+ * @va: address, page aligned
+ * @size: bytes, page aligned; holes are fine
+ */
+void onpu_pt_unmap(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
+		   u64 va, u64 size)
+{
+	int idx;
+
+	pt_begin(pgt, &idx);
+	pt_unmap_level(pgt, stock, pgt->root, va, va + size);
+	pt_end(pgt, idx);
+}
+
+/**
+ * onpu_pt_stock_init() - begin with an empty stock
+ * @stock: stock
+ */
+void onpu_pt_stock_init(struct onpu_pt_stock *stock)
+{
+	INIT_LIST_HEAD(&stock->dirs);
+	INIT_LIST_HEAD(&stock->leaves);
+}
+
+static int pt_stock_add(struct onpu_device *odev, struct list_head *list, bool dir, u64 count)
+{
+	for (; count; count--) {
+		struct onpu_pt *pt = pt_alloc(odev, dir);
+
+		if (!pt)
+			return -ENOMEM;
+		list_add(&pt->link, list);
+		cond_resched();
+	}
+
+	return 0;
+}
+
+/* Entries of a table of @level that a range touches. */
+static u64 pt_count(unsigned int level, u64 va, u64 size)
+{
+	return ((va + size - 1) >> ONPU_MMU_SHIFT(level)) - (va >> ONPU_MMU_SHIFT(level)) + 1;
+}
+
+/* Level-0 tables that onpu_pt_map() fills for the same arguments. */
+static u64 pt_count_leaf_tables(struct onpu_device *odev, struct onpu_bo *bo,
+				u64 bo_offset, u64 va, u64 size)
+{
+	u64 tables = 0, last = ~0ull;
+
+	while (size) {
+		u64 run = size, step = 0;
+		bool host;
+		u64 addr = onpu_bo_extent(bo, bo_offset, &run, &host);
+
+		while (step < run) {
+			if (pt_fits_huge(odev, va + step, addr + step, run - step)) {
+				step += HUGE_SIZE;
+				continue;
+			}
+			if ((va + step) >> ONPU_MMU_HUGE_SHIFT != last) {
+				last = (va + step) >> ONPU_MMU_HUGE_SHIFT;
+				tables++;
+			}
+			step = pt_entry_end(1, va + step, va + run) - va;
+		}
+		va += run;
+		bo_offset += run;
+		size -= run;
+	}
+
+	return tables;
+}
+
+/**
+ * onpu_pt_stock_for_unmap() - allocate what an unmap may need
+ * @odev: card
+ * @stock: stock to add to
+ *
+ * That is a table for the 2 MiB page at either end.
+ *
+ * Return: 0 or -ENOMEM; what was added stays in @stock.
+ */
+int onpu_pt_stock_for_unmap(struct onpu_device *odev, struct onpu_pt_stock *stock)
+{
+	return pt_stock_add(odev, &stock->leaves, false, 2);
+}
+
+/**
+ * onpu_pt_stock_for_map() - allocate what a map may need
+ * @odev: card
+ * @stock: stock to add to
+ * @bo: arguments of the onpu_pt_map() to come
+ * @bo_offset: likewise
+ * @va: likewise
+ * @size: likewise
+ *
+ * Return: 0 or -ENOMEM; what was added stays in @stock.
+ */
+int onpu_pt_stock_for_map(struct onpu_device *odev, struct onpu_pt_stock *stock,
+			  struct onpu_bo *bo, u64 bo_offset, u64 va, u64 size)
+{
+	u64 dirs = pt_count(3, va, size) + pt_count(2, va, size);
+	u64 leaves = pt_count_leaf_tables(odev, bo, bo_offset, va, size);
+	int ret;
+
+	ret = pt_stock_add(odev, &stock->dirs, true, dirs);
+	if (ret)
+		return ret;
+
+	return pt_stock_add(odev, &stock->leaves, false, leaves);
+}
+
+static void pt_free_list(struct onpu_device *odev, struct list_head *list)
+{
+	struct onpu_pt *pt, *next;
+
+	list_for_each_entry_safe(pt, next, list, link)
+		pt_free(odev, pt);
+	INIT_LIST_HEAD(list);
+}
+
+/**
+ * onpu_pt_stock_fini() - free what is left of a stock
+ * @odev: card
+ * @stock: stock
+ */
+void onpu_pt_stock_fini(struct onpu_device *odev, struct onpu_pt_stock *stock)
+{
+	pt_free_list(odev, &stock->dirs);
+	pt_free_list(odev, &stock->leaves);
+}
+
+/* Asks for an invalidation; returns its sequence number. */
+static u32 pt_tlb_request(struct onpu_device *odev, u32 asid)
+{
+	u32 seq;
+
+	spin_lock(&odev->tlb.lock);
+	onpu_write32(odev, ONPU_REG_TLB_INV, asid);
+	seq = onpu_read32(odev, ONPU_REG_TLB_SEQ);
+	spin_unlock(&odev->tlb.lock);
+
+	return seq;
+}
+
+/*
+ * Waits until the card has done invalidation @seq. It waits itself for packets
+ * that use old translations, so this may take as long as a packet may run.
+ */
+static int pt_tlb_wait(struct onpu_device *odev, u32 seq)
+{
+	unsigned int delay_us = 5;
+	ktime_t end = ktime_add_ms(ktime_get(), onpu_queue_job_timeout_ms() + TLB_TIMEOUT_EXTRA_MS);
+
+	while ((s32)(onpu_read32(odev, ONPU_REG_TLB_DONE) - seq) < 0) {
+		if (onpu_device_gone(odev) || onpu_recovery_is_wedged(odev))
+			return -ENODEV;
+		if (ktime_after(ktime_get(), end)) {
+			onpu_recovery_wedge(odev, "TLB invalidation does not end");
+			return -ENODEV;
+		}
+		usleep_range(delay_us, 2 * delay_us);
+		delay_us = min(2 * delay_us, 10000u);
+	}
+
+	return 0;
+}
+
+/**
+ * onpu_pt_sync() - make changes take effect
+ * @pgt: page tables
+ *
+ * When it returns 0, jobs submitted later see the new entries and nothing
+ * translates through the old ones.
+ *
+ * Not even a fatal signal ends the wait: the memory behind removed mappings may
+ * belong to somebody else afterwards.
+ *
+ * Return: 0, or -ENODEV when the card is gone.
+ */
+int onpu_pt_sync(struct onpu_pgtable *pgt)
+{
+	struct onpu_device *odev = pgt->odev;
+	int ret = 0, idx;
+
+	if (drm_dev_enter(&odev->drm, &idx)) {
+		/* Entries before the invalidation, and before any doorbell. */
+		wmb();
+		if (pgt->dirty)
+			ret = pt_tlb_wait(odev, pt_tlb_request(odev, pgt->asid));
+		drm_dev_exit(idx);
+	} else {
+		ret = -ENODEV;
+	}
+
+	pt_free_list(odev, &pgt->dead);
+	pgt->dirty = false;
+
+	return ret;
+}
+
+/**
+ * onpu_pgtable_root() - where the page tables begin
+ * @pgt: page tables
+ *
+ * Return: offset of the root table in card memory.
+ */
+u64 onpu_pgtable_root(const struct onpu_pgtable *pgt)
+{
+	return onpu_vram_page_offset(pgt->root->page);
+}
+
+/**
+ * onpu_pgtable_init() - create empty page tables
+ * @pgt: to initialise
+ * @odev: card
+ * @asid: address-space id
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int onpu_pgtable_init(struct onpu_pgtable *pgt, struct onpu_device *odev, u32 asid)
+{
+	int idx;
+
+	pgt->odev = odev;
+	pgt->asid = asid;
+	pgt->dirty = false;
+	INIT_LIST_HEAD(&pgt->dead);
+
+	pgt->root = pt_alloc(odev, true);
+	if (!pgt->root)
+		return -ENOMEM;
+	pgt->root->level = ONPU_MMU_LEVELS - 1;
+	pt_begin(pgt, &idx);
+	pt_clear(pgt, pgt->root);
+	/* Zeros before the card is told of the table. */
+	wmb();
+	pt_end(pgt, idx);
+
+	return 0;
+}
+
+/**
+ * onpu_pgtable_fini() - free page tables
+ * @pgt: page tables; the card does not walk them any more
+ */
+void onpu_pgtable_fini(struct onpu_pgtable *pgt)
+{
+	if (!pgt->root)
+		return;
+
+	pt_bury(pgt, pgt->root);
+	pt_free_list(pgt->odev, &pgt->dead);
+	pgt->root = NULL;
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Copyright (c) 2026 The ONPU authors */
+#ifndef __ONPU_QUERY_H__
+#define __ONPU_QUERY_H__
+
+struct drm_device;
+struct drm_file;
+
+int onpu_ioctl_dev_query(struct drm_device *drm, void *data, struct drm_file *file);
+
+#endif /* __ONPU_QUERY_H__ */
