@@ -29,7 +29,8 @@ FOLDER = CACHE / "kernel"
 CHECKPATCH = ("scripts/checkpatch.pl", "scripts/spelling.txt", "scripts/const_structs.checkpatch")
 
 
-def _apt():
+def kernel_apt():
+    """apt with the suites that carry the stock kernel."""
     suite = privapt.codename()
     return privapt.PrivateApt("kernel", [suite, f"{suite}-security"])
 
@@ -118,7 +119,7 @@ def stock():
             return path
     with lock("kernel"):
         PROGRESS.step(f"fetching the stock {SERIES} kernel and its headers (not installed)")
-        apt = _apt()
+        apt = kernel_apt()
         apt.update()
         release, version = _newest_image(apt)
         path = FOLDER / f"stock-{release}-{RECIPE}"
@@ -136,7 +137,7 @@ def checkpatch():
         return target / CHECKPATCH[0]
     with lock("checkpatch"):
         PROGRESS.step("fetching checkpatch.pl (from the kernel's source package, once)")
-        apt = _apt()
+        apt = kernel_apt()
         apt.update()
         partial = FOLDER / f".partial-cp-{os.getpid()}"
         debs = apt.download([f"linux-source-{SERIES}"], partial)

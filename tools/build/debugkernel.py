@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""The debug kernel: the stock kernel's source, debug-kernel.config, built here once.
+
+It finds what the stock kernel forgives (KASAN, lockdep, kmemleak, UBSAN, DMA debugging, fault
+injection). The kernel folder has the same shape as the stock one's (kernel.py).
+"""
+import os
+import shutil
+from pathlib import Path
+
+import kernel as stock_kernel
+from common import (CACHE, PROGRESS, BuildError, hash_of, jobs, lock, log_path, put_in_place,
+                    run)
+import privapt
+
+HERE = Path(__file__).resolve().parent
+FRAGMENT = HERE / "debug-kernel.config"
+FOLDER = CACHE / "kernel"
+RECIPE = 1
+
+
+def _unpack_source(partial, log):
+    apt = stock_kernel.kernel_apt()
+    apt.update()
+    debs = apt.download([f"linux-source-{stock_kernel.SERIES}"], partial / "dl")
+    privapt.unpack(debs, partial / "dl")
+    archive = next((partial / "dl/usr/src").glob("linux-source-*.tar.xz"))
+    tree = partial / "tree"
+    tree.mkdir()
+    run(["tar", "-xf", archive, "-C", tree, "--strip-components=1"], log=log)
+    shutil.rmtree(partial / "dl")
+    return tree
+
+
+def _configure(tree, log):
+    run(["make", "tinyconfig"], cwd=tree, log=log)
+    run(["scripts/kconfig/merge_config.sh", "-m", ".config", FRAGMENT], cwd=tree, log=log)
+    run(["make", "olddefconfig"], cwd=tree, log=log)
+    config = (tree / ".config").read_text(encoding="utf-8")
+    for option in ("KASAN", "PROVE_LOCKING", "DRM_ACCEL", "DRM_SCHED", "DRM_TTM", "DRM_GPUVM",
+                   "DRM_EXEC", "DRM_BUDDY", "VIRTIO_CONSOLE", "PVH"):
+        if f"\nCONFIG_{option}=" not in config:
+            raise BuildError(f"the debug kernel's configuration lost CONFIG_{option}")
+
+
+def _slim(tree):
+    """Keep what building modules needs: objects of the kernel itself are most of the size."""
+    keep = {tree / "scripts", tree / "tools"}
+    for folder, names, files in os.walk(tree):
+        path = Path(folder)
+        if path in keep:
+            names.clear()
+            continue
+        for name in files:
+            if name.endswith((".o", ".a", ".ko", ".cmd")) or name == "vmlinux.unstripped":
+                (path / name).unlink()
+
+
+def _build(tree, partial, log):
+    run(["make", "-j", jobs(), "vmlinux", "modules"], cwd=tree, log=log)
+    release = (tree / "include/config/kernel.release").read_text(encoding="utf-8").strip()
+    run(["strip", "-o", partial / "vmlinux", tree / "vmlinux"])
+    run(["make", "modules_install", f"INSTALL_MOD_PATH={partial}/root", "DEPMOD=true"], cwd=tree,
+        log=log)
+    (partial / "modules").symlink_to(f"root/lib/modules/{release}/kernel")
+    (partial / "release").write_text(release + "\n", encoding="utf-8")
+    shutil.copy2(tree / ".config", partial / "config")
+    _slim(tree)
+    (partial / "headers").symlink_to("tree")
+
+
+def debug():
+    """The folder of the debug kernel; built the first time (some 20 CPU minutes)."""
+    FOLDER.mkdir(exist_ok=True)
+    key = hash_of(RECIPE, stock_kernel.SERIES, privapt.codename(), files=[FRAGMENT])
+    target = FOLDER / f"debug-{key}"
+    if target.exists():
+        PROGRESS.step("debug kernel: up to date")
+        return target
+    with lock("debug-kernel"):
+        if target.exists():
+            return target
+        log = log_path("debug-kernel")
+        PROGRESS.step(f"building the debug kernel (some 20 CPU minutes, once; log: {log})")
+        partial = FOLDER / f".partial-debug-{key}"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        tree = _unpack_source(partial, log)
+        _configure(tree, log)
+        _build(tree, partial, log)
+        put_in_place(partial, target)
+    return target
