@@ -292,10 +292,10 @@ struct drm_onpu_bind_op {
  * struct drm_onpu_vm_bind - argument of DRM_IOCTL_ONPU_VM_BIND
  *
  * Synchronous: when it returns, jobs submitted later see the mappings, and
- * nothing translates through a removed one any more. The operations happen in
- * order. When all are valid (@failed_op is the count then) but memory runs out
- * midway, the operations before @failed_op have happened, the others not.
- * Invalid arguments in any operation: nothing has happened.
+ * nothing translates through a removed one any more; so it may wait for packets
+ * of the VM that are being executed. The operations happen in order, all of them
+ * or, on any error but -ENODEV, none. Replacing a mapping by one that says the
+ * same disturbs no job that uses it.
  */
 struct drm_onpu_vm_bind {
 	/** @vm_id: address space */
@@ -304,7 +304,7 @@ struct drm_onpu_vm_bind {
 	__u32 flags;
 	/** @ops: struct drm_onpu_bind_op */
 	struct drm_onpu_array ops;
-	/** @failed_op: out: index of the operation at fault, or the count */
+	/** @failed_op: out: index of the operation whose arguments are at fault, else the count */
 	__u32 failed_op;
 	/** @pad: zero */
 	__u32 pad;
