@@ -62,6 +62,7 @@ static inline int onpu_compat_gpuvm_sm_map(struct drm_gpuvm *gpuvm, void *priv,
 	return drm_gpuvm_sm_map(gpuvm, priv, req->map.va.addr, req->map.va.range,
 				req->map.gem.obj, req->map.gem.offset);
 }
+
 #define drm_gpuvm_sm_map	onpu_compat_gpuvm_sm_map
 #endif
 
@@ -101,6 +102,7 @@ static inline int onpu_compat_sched_init(struct drm_gpu_scheduler *sched,
 			      args->credit_limit, args->hang_limit, args->timeout,
 			      args->timeout_wq, args->score, args->name, args->dev);
 }
+
 #define drm_sched_init	onpu_compat_sched_init
 #endif
 

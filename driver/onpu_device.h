@@ -184,8 +184,8 @@ struct onpu_file {
 	atomic64_t jobs;
 };
 
-/**
- * onpu_wq - teardown that must not run in its caller's context
+/*
+ * Teardown that must not run in its caller's context.
  *
  * Module-wide and unbound: the last reference of a device may be dropped by
  * work on it, and module exit drains it before the text goes.
