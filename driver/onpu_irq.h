@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+/* Copyright (c) 2026 The ONPU authors */
 #ifndef __ONPU_IRQ_H__
 #define __ONPU_IRQ_H__
 
@@ -10,6 +11,7 @@ struct onpu_queue;
 int onpu_irq_init(struct onpu_device *odev);
 void onpu_irq_enable(struct onpu_device *odev);
 void onpu_irq_disable(struct onpu_device *odev);
+
 u32 onpu_irq_vector_of(struct onpu_device *odev, u32 index);
 void onpu_irq_watch(struct onpu_queue *queue);
 void onpu_irq_unwatch(struct onpu_queue *queue);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+/* Copyright (c) 2026 The ONPU authors */
 #ifndef __ONPU_SUBMIT_H__
 #define __ONPU_SUBMIT_H__
 

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (c) 2026 The ONPU authors */
+
+/**
+ * DOC: Jobs
+ *
+ * A job takes one place of its queue's ring: four packets that store the time,
+ * call the user's packets, store the time again, and store the sequence number
+ * with an interrupt. The called packets run unprivileged, so they cannot touch
+ * the ring or the page that the other three write. One place always stays
+ * free: the card may still count the packet whose store ended a job.
+ *
+ * run_job allocates nothing, sleeps for nothing and takes no lock but the one
+ * of the fences: other work may wait for what it does. The scheduler's own
+ * timeout is not used; see the watchdog in onpu_queue.c, which counts the time
+ * that a job has been running, not waiting for a slot.
+ */
+
+#include <linux/slab.h>
+
+#include <drm/onpu_accel.h>
+
+#include <onpu/packet.h>
+
+#include "onpu_bo.h"
+#include "onpu_device.h"
+#include "onpu_fence.h"
+#include "onpu_job.h"
+#include "onpu_queue.h"
+
+static struct onpu_job *to_onpu_job(struct drm_sched_job *base)
+{
+	return container_of(base, struct onpu_job, base);
+}
+
+static void onpu_job_make_packets(struct onpu_job *job, u32 place, struct onpu_packet *p)
+{
+	struct onpu_queue *queue = job->queue;
+	u64 times = queue->page.va + offsetof(struct onpu_queue_page, times) +
+		    place * sizeof(struct onpu_job_times);
+
+	memset(p, 0, ONPU_JOB_PACKETS * sizeof(*p));
+	p[0].opcode = ONPU_OP_TIMESTAMP;
+	p[0].timestamp.va = times + offsetof(struct onpu_job_times, start);
+	if (job->cmd_count) {
+		p[1].opcode = ONPU_OP_CALL;
+		p[1].call.va = job->cmd_va;
+		p[1].call.count = job->cmd_count;
+	} else {
+		p[1].opcode = ONPU_OP_NOP;
+	}
+	p[2].opcode = ONPU_OP_TIMESTAMP;
+	p[2].timestamp.va = times + offsetof(struct onpu_job_times, end);
+	p[3].opcode = ONPU_OP_SIGNAL;
+	p[3].flags = ONPU_PKT_IRQ;
+	p[3].signal.va = queue->page.va + offsetof(struct onpu_queue_page, seqno);
+	p[3].signal.value = job->fence->base.seqno;
+}
+
+static void onpu_job_ring(struct onpu_job *job)
+{
+	struct onpu_queue *queue = job->queue;
+	struct onpu_queue_page __iomem *page = queue->page.bo->kmap;
+	const u32 jobs = (1 << queue->ring.order) / ONPU_JOB_PACKETS;
+	u32 place = job->fence->base.seqno % jobs;
+	u32 first = queue->ring.tail & ((1 << queue->ring.order) - 1);
+	struct onpu_packet packets[ONPU_JOB_PACKETS];
+
+	onpu_job_make_packets(job, place, packets);
+	writeq(0, &page->times[place].start);
+	writeq(0, &page->times[place].end);
+	memcpy_toio(queue->ring.bo->kmap + first * sizeof(packets[0]), packets, sizeof(packets));
+	queue->ring.tail += ONPU_JOB_PACKETS;
+	/* Write-combined memory: the packets, then the doorbell. */
+	wmb();
+	onpu_queue_ring_doorbell(queue);
+}
+
+static struct dma_fence *onpu_job_run(struct drm_sched_job *base)
+{
+	struct onpu_job *job = to_onpu_job(base);
+	struct onpu_queue *queue = job->queue;
+	int idx, ret = -ENODEV;
+
+	if (drm_dev_enter(&queue->odev->drm, &idx)) {
+		ret = onpu_fence_begin(job->fence);
+		if (!ret)
+			onpu_job_ring(job);
+		drm_dev_exit(idx);
+	}
+	if (ret) {
+		atomic64_inc(&queue->jobs.completed);
+		atomic64_inc(&queue->ofile->jobs);
+		return ERR_PTR(ret);
+	}
+
+	return dma_fence_get(&job->fence->base);
+}
+
+static void onpu_job_free(struct drm_sched_job *base)
+{
+	struct onpu_job *job = to_onpu_job(base);
+	struct onpu_queue *queue = job->queue;
+
+	onpu_fence_adopt(job->fence, base->s_fence);
+	drm_sched_job_cleanup(base);
+	onpu_fence_drop(job->fence);
+	kfree(job);
+	onpu_job_unreserve(queue, 1);
+	onpu_queue_put_active(queue);
+}
+
+/** onpu_sched_ops - what the scheduler of a queue calls */
+const struct drm_sched_backend_ops onpu_sched_ops = {
+	.run_job = onpu_job_run,
+	.free_job = onpu_job_free,
+};
+
+static bool onpu_job_try_reserve(struct onpu_queue *queue, u32 count)
+{
+	int old = atomic_read(&queue->jobs.in_flight);
+
+	do {
+		if (old + count > ONPU_MAX_JOBS_IN_FLIGHT)
+			return false;
+	} while (!atomic_try_cmpxchg(&queue->jobs.in_flight, &old, old + count));
+
+	return true;
+}
+
+/**
+ * onpu_job_reserve() - wait until a queue takes so many more jobs
+ * @queue: queue, active
+ * @count: jobs, at most ONPU_MAX_JOBS_PER_SUBMIT
+ *
+ * Return: 0 with the places taken, -ECANCELED when the queue is dead,
+ * -ERESTARTSYS.
+ */
+int onpu_job_reserve(struct onpu_queue *queue, u32 count)
+{
+	bool reserved = false;
+	int ret;
+
+	ret = wait_event_interruptible(queue->jobs.wait,
+				       (reserved = onpu_job_try_reserve(queue, count)) ||
+				       onpu_queue_is_dead(queue));
+	if (ret)
+		return ret;
+	if (!onpu_queue_is_dead(queue))
+		return 0;
+	if (reserved)
+		onpu_job_unreserve(queue, count);
+	return -ECANCELED;
+}
+
+/**
+ * onpu_job_unreserve() - give places back
+ * @queue: queue, active
+ * @count: jobs
+ */
+void onpu_job_unreserve(struct onpu_queue *queue, u32 count)
+{
+	atomic_sub(count, &queue->jobs.in_flight);
+	wake_up(&queue->jobs.wait);
+}
+
+/**
+ * onpu_job_create() - make a job that can be armed
+ * @queue: queue, active; the job keeps it so, and has a place of it reserved
+ * @file: file that submits it
+ * @args: what user space asks for, checked
+ *
+ * Return: the job, or an error pointer.
+ */
+struct onpu_job *onpu_job_create(struct onpu_queue *queue, struct drm_file *file,
+				 const struct drm_onpu_job *args)
+{
+	struct onpu_job *job;
+	int ret;
+
+	job = kzalloc(sizeof(*job), GFP_KERNEL);
+	if (!job)
+		return ERR_PTR(-ENOMEM);
+
+	job->fence = onpu_fence_alloc(queue);
+	if (!job->fence) {
+		ret = -ENOMEM;
+		goto err_free;
+	}
+
+	ret = drm_sched_job_init(&job->base, &queue->entity, 1, queue, file->client_id);
+	if (ret)
+		goto err_drop_fence;
+
+	job->cmd_va = args->cmd_va;
+	job->cmd_count = args->cmd_count;
+	job->queue = queue;
+	/* The caller holds the queue active, so this cannot fail. */
+	kref_get(&queue->active);
+	return job;
+
+err_drop_fence:
+	onpu_fence_drop(job->fence);
+err_free:
+	kfree(job);
+	return ERR_PTR(ret);
+}
+
+/**
+ * onpu_job_abort() - undo onpu_job_create() of a job that was not armed
+ * @job: job
+ *
+ * Its place in the queue stays reserved.
+ */
+void onpu_job_abort(struct onpu_job *job)
+{
+	struct onpu_queue *queue = job->queue;
+
+	drm_sched_job_cleanup(&job->base);
+	onpu_fence_drop(job->fence);
+	kfree(job);
+	onpu_queue_put_active(queue);
+}

@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (c) 2026 The ONPU authors */
+
+/**
+ * DOC: Boot, reset and loss of the card
+ *
+ * The steps, from small to large: a queue that faults or hangs is killed by
+ * the firmware (onpu_queue.c), and nobody else notices. When the firmware does
+ * not answer, the card is *wedged*: reset, so that nothing on it executes and
+ * nothing is written to memory any more; only then all jobs end, with -EIO,
+ * and queues are told that the card is lost. A function-level reset from
+ * outside (sysfs) boots a wedged card again. Queues with nothing in flight
+ * survive such a reset, card memory and address spaces as well; jobs that were
+ * in flight end with -ECANCELED and their queues are dead and innocent.
+ *
+ * Restarting the firmware of a wedged card without being told to belongs into
+ * onpu_recovery_halt_locked()'s callers; what it needs is in
+ * onpu_recovery_bring_up() and onpu_recovery_resume_queues().
+ *
+ * The rule that everything here keeps: a fence signals only when nothing that
+ * its job started can still write to memory.
+ *
+ * Locking, outermost first: @block is held for reading by whoever creates
+ * queues and contexts or writes card memory, for writing during a reset from
+ * outside, from before it until after it. @lock covers the state; nothing is
+ * allocated under it, since fences signal under it. The works of @wq, kills and
+ * wedging, are part of signalling fences too and take @lock, never @block.
+ */
+
+#include <linux/module.h>
+#include <linux/pci.h>
+#include <linux/rwsem.h>
+
+#include <drm/drm_managed.h>
+
+#include "onpu_device.h"
+#include "onpu_fence.h"
+#include "onpu_fw.h"
+#include "onpu_irq.h"
+#include "onpu_mbox.h"
+#include "onpu_queue.h"
+#include "onpu_recovery.h"
+#include "onpu_vm.h"
+
+/**
+ * enum onpu_card_state - whether the card works
+ */
+enum onpu_card_state {
+	/** @ONPU_CARD_DOWN: not booted yet, or being reset from outside */
+	ONPU_CARD_DOWN,
+	/** @ONPU_CARD_UP: works */
+	ONPU_CARD_UP,
+	/** @ONPU_CARD_WEDGED: stopped, until a reset from outside */
+	ONPU_CARD_WEDGED,
+	/** @ONPU_CARD_GONE: unplugged */
+	ONPU_CARD_GONE,
+};
+
+/**
+ * struct onpu_recovery - state of the card and work that ends things
+ */
+struct onpu_recovery {
+	/** @odev: card */
+	struct onpu_device *odev;
+	/** @block: keeps a reset from outside away, see the DOC above */
+	struct rw_semaphore block;
+	/** @lock: protects changes of @state and what comes with them */
+	struct mutex lock;
+	/** @state: read without the lock where a late answer does no harm */
+	enum onpu_card_state state;
+	/** @wq: kills queues and wedges the card, one thing at a time */
+	struct workqueue_struct *wq;
+	/** @wedge_work: wedges the card */
+	struct work_struct wedge_work;
+	/** @why: it was asked to; a string constant */
+	const char *why;
+};
+
+/**
+ * onpu_recovery_wq() - the workqueue that kills queues
+ * @odev: card
+ *
+ * Return: an ordered workqueue; its works are part of signalling fences.
+ */
+struct workqueue_struct *onpu_recovery_wq(struct onpu_device *odev)
+{
+	return odev->recovery->wq;
+}
+
+/**
+ * onpu_recovery_is_wedged() - whether the card has been given up
+ * @odev: card
+ *
+ * Return: true when only a reset from outside helps.
+ */
+bool onpu_recovery_is_wedged(struct onpu_device *odev)
+{
+	return READ_ONCE(odev->recovery->state) == ONPU_CARD_WEDGED;
+}
+
+/**
+ * onpu_recovery_block() - keep a reset from outside away
+ * @odev: card
+ *
+ * For what writes card memory or creates objects on the card. Sleeps while a
+ * reset is under way. Ends by onpu_recovery_exit().
+ */
+void onpu_recovery_block(struct onpu_device *odev)
+{
+	down_read(&odev->recovery->block);
+}
+
+/**
+ * onpu_recovery_enter() - onpu_recovery_block() unless the card is wedged
+ * @odev: card
+ *
+ * Return: 0, or -EIO when the card is wedged, then without blocking.
+ */
+int onpu_recovery_enter(struct onpu_device *odev)
+{
+	onpu_recovery_block(odev);
+	if (!onpu_recovery_is_wedged(odev))
+		return 0;
+	onpu_recovery_exit(odev);
+	return -EIO;
+}
+
+/**
+ * onpu_recovery_exit() - let a reset from outside happen again
+ * @odev: card
+ */
+void onpu_recovery_exit(struct onpu_device *odev)
+{
+	up_read(&odev->recovery->block);
+}
+
+static void onpu_recovery_end_queues(struct onpu_device *odev,
+				     const struct onpu_queue_death *death)
+{
+	struct onpu_queue *queue;
+	unsigned long index;
+
+	for (index = 0; (queue = onpu_queue_next(odev, &index)); index++) {
+		if (onpu_queue_get_active(queue)) {
+			onpu_queue_mark_dead(queue, death);
+			onpu_fence_cancel(queue);
+			onpu_queue_put_active(queue);
+		}
+		onpu_queue_put(queue);
+	}
+}
+
+/* Nothing on the card executes after this. */
+static void onpu_recovery_halt_locked(struct onpu_device *odev, enum onpu_card_state state,
+				      int error)
+{
+	struct pci_dev *pdev = to_pci_dev(odev->drm.dev);
+
+	lockdep_assert_held(&odev->recovery->lock);
+
+	WRITE_ONCE(odev->recovery->state, state);
+	onpu_mbox_stop(odev, error);
+	/* A card that ignores its reset can at least not reach the host any more. */
+	if (onpu_fw_reset_card(odev) == -ETIMEDOUT)
+		drm_err(&odev->drm, "the card ignores its reset\n");
+	pci_clear_master(pdev);
+}
+
+/**
+ * onpu_recovery_stop_card() - wedge the card, now
+ * @odev: card; registers accessible
+ * @why: string constant for the log
+ *
+ * When it returns, nothing on the card executes. For works of
+ * onpu_recovery_wq(); others use onpu_recovery_wedge().
+ */
+void onpu_recovery_stop_card(struct onpu_device *odev, const char *why)
+{
+	static const struct onpu_queue_death death = {
+		.flags = DRM_ONPU_QUEUE_DEVICE_LOST,
+		.error = ONPU_ERR_KILLED,
+		.guilty = -EIO,
+		.others = -EIO,
+	};
+	struct onpu_recovery *recovery = odev->recovery;
+
+	mutex_lock(&recovery->lock);
+	if (recovery->state == ONPU_CARD_UP) {
+		drm_err(&odev->drm, "wedged: %s; jobs are lost, a reset of the function may help\n",
+			why);
+		onpu_fw_report_crash(odev);
+		onpu_recovery_halt_locked(odev, ONPU_CARD_WEDGED, -EIO);
+		onpu_recovery_end_queues(odev, &death);
+	}
+	mutex_unlock(&recovery->lock);
+}
+
+static void onpu_recovery_wedge_work(struct work_struct *work)
+{
+	struct onpu_recovery *recovery = container_of(work, struct onpu_recovery, wedge_work);
+	struct onpu_device *odev = recovery->odev;
+	bool cookie = dma_fence_begin_signalling();
+	int idx;
+
+	if (drm_dev_enter(&odev->drm, &idx)) {
+		onpu_recovery_stop_card(odev, READ_ONCE(recovery->why));
+		drm_dev_exit(idx);
+	}
+	dma_fence_end_signalling(cookie);
+}
+
+/**
+ * onpu_recovery_wedge() - have the card wedged
+ * @odev: card
+ * @why: string constant for the log
+ *
+ * Any context; it happens soon. Without effect while the card is not up.
+ */
+void onpu_recovery_wedge(struct onpu_device *odev, const char *why)
+{
+	struct onpu_recovery *recovery = odev->recovery;
+
+	if (READ_ONCE(recovery->state) != ONPU_CARD_UP)
+		return;
+	WRITE_ONCE(recovery->why, why);
+	queue_work(recovery->wq, &recovery->wedge_work);
+}
+
+/**
+ * onpu_recovery_flush() - wait until a card that is being stopped has stopped
+ * @odev: card
+ *
+ * Not for works of onpu_recovery_wq().
+ */
+void onpu_recovery_flush(struct onpu_device *odev)
+{
+	struct onpu_recovery *recovery = odev->recovery;
+
+	flush_work(&recovery->wedge_work);
+	mutex_lock(&recovery->lock);
+	mutex_unlock(&recovery->lock);
+}
+
+static int onpu_recovery_bring_up(struct onpu_device *odev)
+{
+	int ret;
+
+	ret = onpu_fw_reset_card(odev);
+	if (ret)
+		return ret;
+	onpu_irq_enable(odev);
+	return onpu_fw_boot(odev);
+}
+
+/* A queue after a reset: nothing of it executes, its scheduler is stopped. */
+static void onpu_recovery_resume_queue(struct onpu_queue *queue, bool lost)
+{
+	struct onpu_queue_death death = {
+		.flags = lost ? DRM_ONPU_QUEUE_DEVICE_LOST : DRM_ONPU_QUEUE_INNOCENT,
+		.error = ONPU_ERR_KILLED,
+		.guilty = lost ? -EIO : -ECANCELED,
+		.others = lost ? -EIO : -ECANCELED,
+	};
+
+	queue->on_card = false;
+	onpu_fence_process(queue);
+	if (lost || onpu_fence_oldest(queue)) {
+		onpu_queue_mark_dead(queue, &death);
+	} else if (!onpu_queue_is_dead(queue)) {
+		WRITE_ONCE(queue->ring.tail, 0);
+		if (onpu_queue_create_on_card(queue))
+			onpu_queue_mark_dead(queue, &death);
+	}
+	if (onpu_queue_is_dead(queue))
+		onpu_fence_cancel(queue);
+}
+
+static void onpu_recovery_pause_queues(struct onpu_device *odev)
+{
+	struct onpu_queue *queue;
+	unsigned long index;
+
+	for (index = 0; (queue = onpu_queue_next(odev, &index)); index++) {
+		queue->restore = onpu_queue_get_active(queue);
+		if (queue->restore)
+			drm_sched_wqueue_stop(&queue->sched);
+		onpu_queue_put(queue);
+	}
+}
+
+static void onpu_recovery_resume_queues(struct onpu_device *odev, bool lost)
+{
+	struct onpu_queue *queue;
+	unsigned long index;
+
+	for (index = 0; (queue = onpu_queue_next(odev, &index)); index++) {
+		if (queue->restore) {
+			queue->restore = false;
+			onpu_recovery_resume_queue(queue, lost);
+			drm_sched_wqueue_start(&queue->sched);
+			onpu_queue_put_active(queue);
+		}
+		onpu_queue_put(queue);
+	}
+}
+
+/*
+ * The PCI core is about to reset the function. The state stays DOWN until it
+ * says that it did, and @block is held for as long, so that nobody writes card
+ * memory, which cannot be reached in the meantime.
+ */
+static void onpu_recovery_reset_prepare(struct pci_dev *pdev)
+{
+	struct onpu_device *odev = pci_get_drvdata(pdev);
+	struct onpu_recovery *recovery = odev->recovery;
+
+	drm_info(&odev->drm, "the function is being reset\n");
+	down_write(&recovery->block);
+	onpu_recovery_pause_queues(odev);
+
+	mutex_lock(&recovery->lock);
+	WRITE_ONCE(recovery->state, ONPU_CARD_DOWN);
+	onpu_mbox_stop(odev, -EAGAIN);
+	/* So that a kill that was refused just now may count it as stopped. */
+	onpu_fw_reset_card(odev);
+	mutex_unlock(&recovery->lock);
+
+	onpu_irq_disable(odev);
+}
+
+static void onpu_recovery_reset_done(struct pci_dev *pdev)
+{
+	struct onpu_device *odev = pci_get_drvdata(pdev);
+	struct onpu_recovery *recovery = odev->recovery;
+	int ret;
+
+	/* While the state is DOWN nobody else touches the card. */
+	pci_set_master(pdev);
+	ret = onpu_recovery_bring_up(odev);
+	if (!ret)
+		ret = onpu_vm_restore_contexts(odev);
+	if (ret) {
+		drm_err(&odev->drm, "wedged: the card does not work after the reset: %d\n", ret);
+		mutex_lock(&recovery->lock);
+		onpu_recovery_halt_locked(odev, ONPU_CARD_WEDGED, -EIO);
+		mutex_unlock(&recovery->lock);
+	}
+	onpu_recovery_resume_queues(odev, ret);
+	if (!ret) {
+		mutex_lock(&recovery->lock);
+		WRITE_ONCE(recovery->state, ONPU_CARD_UP);
+		mutex_unlock(&recovery->lock);
+		drm_info(&odev->drm, "the card works again\n");
+	}
+
+	up_write(&recovery->block);
+}
+
+/** onpu_pci_error_handlers - what the PCI core calls around a reset */
+const struct pci_error_handlers onpu_pci_error_handlers = {
+	.reset_prepare = onpu_recovery_reset_prepare,
+	.reset_done = onpu_recovery_reset_done,
+};
+
+static const struct onpu_queue_death onpu_death_unplugged = {
+	.flags = DRM_ONPU_QUEUE_DEVICE_LOST,
+	.error = ONPU_ERR_KILLED,
+	.guilty = -ENODEV,
+	.others = -ENODEV,
+};
+
+/**
+ * onpu_recovery_prepare_unplug() - the card will be unplugged
+ * @odev: card
+ *
+ * Before drm_dev_unplug(), which waits for all ioctls: lets go those that wait
+ * for jobs to end.
+ */
+void onpu_recovery_prepare_unplug(struct onpu_device *odev)
+{
+	struct onpu_queue *queue;
+	unsigned long index;
+
+	for (index = 0; (queue = onpu_queue_next(odev, &index)); index++) {
+		onpu_queue_mark_dead(queue, &onpu_death_unplugged);
+		onpu_queue_put(queue);
+	}
+}
+
+/**
+ * onpu_recovery_unplug() - stop the card for good
+ * @odev: card, after drm_dev_unplug(), its BARs still mapped
+ *
+ * When it returns, the card executes nothing and interrupts nobody, and all
+ * jobs in its rings have ended, with -ENODEV.
+ */
+void onpu_recovery_unplug(struct onpu_device *odev)
+{
+	struct onpu_recovery *recovery = odev->recovery;
+
+	mutex_lock(&recovery->lock);
+	onpu_recovery_halt_locked(odev, ONPU_CARD_GONE, -ENODEV);
+	mutex_unlock(&recovery->lock);
+	onpu_irq_disable(odev);
+
+	onpu_recovery_end_queues(odev, &onpu_death_unplugged);
+	flush_workqueue(recovery->wq);
+}
+
+static void onpu_recovery_fini(struct drm_device *drm, void *data)
+{
+	struct onpu_recovery *recovery = data;
+
+	destroy_workqueue(recovery->wq);
+	mutex_destroy(&recovery->lock);
+}
+
+static int onpu_recovery_alloc(struct onpu_device *odev)
+{
+	struct onpu_recovery *recovery;
+
+	recovery = drmm_kzalloc(&odev->drm, sizeof(*recovery), GFP_KERNEL);
+	if (!recovery)
+		return -ENOMEM;
+
+	recovery->wq = alloc_ordered_workqueue("onpu-recovery-%s", WQ_MEM_RECLAIM,
+					       dev_name(odev->drm.dev));
+	if (!recovery->wq)
+		return -ENOMEM;
+	recovery->odev = odev;
+	init_rwsem(&recovery->block);
+	mutex_init(&recovery->lock);
+	INIT_WORK(&recovery->wedge_work, onpu_recovery_wedge_work);
+	odev->recovery = recovery;
+
+	return drmm_add_action_or_reset(&odev->drm, onpu_recovery_fini, recovery);
+}
+
+/**
+ * onpu_recovery_init() - boot the card and what queues and messages need
+ * @odev: card with registers, capabilities and card memory accessible
+ *
+ * In probe, before the device is registered.
+ *
+ * Return: 0, or a negative error code after a message that says what is wrong.
+ */
+int onpu_recovery_init(struct onpu_device *odev)
+{
+	int ret;
+
+	ret = onpu_recovery_alloc(odev);
+	if (ret)
+		return ret;
+	ret = onpu_queue_mgr_init(odev);
+	if (ret)
+		return ret;
+	ret = onpu_mbox_init(odev);
+	if (ret)
+		return ret;
+	ret = onpu_fw_init(odev);
+	if (ret)
+		return ret;
+	ret = onpu_irq_init(odev);
+	if (ret)
+		return ret;
+
+	mutex_lock(&odev->recovery->lock);
+	ret = onpu_recovery_bring_up(odev);
+	if (ret)
+		onpu_recovery_halt_locked(odev, ONPU_CARD_DOWN, -ENODEV);
+	else
+		WRITE_ONCE(odev->recovery->state, ONPU_CARD_UP);
+	mutex_unlock(&odev->recovery->lock);
+
+	return ret;
+}
