@@ -239,6 +239,7 @@ static int onpu_mbox_send(struct onpu_device *odev, const struct onpu_msg *req,
 	/* Write-combined memory: message, then index, then doorbell. */
 	wmb();
 	onpu_mbox_write(mbox, offsetof(struct onpu_mbox_shared, h2f_tail), ++mbox->tail);
+	/* As above. */
 	wmb();
 	onpu_write32(odev, ONPU_REG_MBOX_DB, 1);
 
@@ -396,7 +397,8 @@ static int onpu_mbox_hello(struct onpu_device *odev)
 		return ret;
 
 	memcpy(&hello, resp.payload, sizeof(hello));
-	if (hello.mbox_major != ONPU_MBOX_ABI_MAJOR || hello.packet_major != ONPU_PACKET_ABI_MAJOR) {
+	if (hello.mbox_major != ONPU_MBOX_ABI_MAJOR ||
+	    hello.packet_major != ONPU_PACKET_ABI_MAJOR) {
 		drm_err(&odev->drm, "firmware speaks mailbox %u.%u, packets %u.%u; %u.x, %u.x needed\n",
 			hello.mbox_major, hello.mbox_minor, hello.packet_major, hello.packet_minor,
 			ONPU_MBOX_ABI_MAJOR, ONPU_PACKET_ABI_MAJOR);

@@ -170,7 +170,7 @@ struct onpu_queue {
 		struct delayed_work work;
 		/** @watchdog.seqno: oldest job when it looked last; used by the work only */
 		u64 seqno;
-		/** @watchdog.since: when it first saw that job, in jiffies; used by the work only */
+		/** @watchdog.since: jiffies when it first saw that job; used by the work only */
 		unsigned long since;
 	} watchdog;
 
