@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Fixtures and expectations of the tests of libaccel.
+ */
+#define _GNU_SOURCE
+#include "common.h"
+
+#include <dirent.h>
+#include <drm/onpu_accel.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#ifdef ACCEL_TEST_FAKE
+#include "../../libaccel/src/os.h"
+#endif
+
+void expect_result(int result, int wanted, const char *call, const char *file, int line)
+{
+	if (result == wanted)
+		return;
+	print_error("%s:%d: %s: %d (%s), wanted %d (%s)\n%s\n", file, line, call, result,
+		    strerror(-result), wanted, strerror(-wanted), accel_error_detail());
+	_fail(file, line);
+}
+
+void expect_detail(const char *part)
+{
+	if (!strstr(accel_error_detail(), part))
+		fail_msg("detail is \"%s\", wanted \"%s\"", accel_error_detail(), part);
+}
+
+int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+#ifdef ACCEL_TEST_FAKE
+	fake_set_cards(1);
+#endif
+	assert_non_null(f);
+	ok(accel_device_open(0, &f->device));
+	ok(accel_context_create(f->device, 0, &f->context));
+	ok(accel_queue_create(f->context, ACCEL_PRIORITY_MEDIUM, &f->queue));
+	*state = f;
+	return 0;
+}
+
+int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	accel_queue_destroy(f->queue);
+	accel_context_destroy(f->context);
+	accel_device_close(f->device);
+	free(f);
+#ifdef ACCEL_TEST_FAKE
+	if (fake_objects()) {
+		print_error("%u objects of the kernel leaked\n", fake_objects());
+		return -1;
+	}
+#endif
+	return 0;
+}
+
+struct accel_buffer *make_buffer(struct fixture *f, uint64_t size, uint32_t flags)
+{
+	struct accel_buffer *buffer;
+
+	ok(accel_buffer_create(f->context, size, flags, &buffer));
+	return buffer;
+}
+
+#ifdef ACCEL_TEST_FAKE
+
+void begin_long(struct fixture *f, struct accel_queue *queue)
+{
+	fake_hold(true);
+	f->busy[0] = make_buffer(f, 4096, ACCEL_BUFFER_CARD);
+	ok(accel_fill_async(queue, f->busy[0], 0, 4096, 0, NULL));
+}
+
+void end_long(struct fixture *f)
+{
+	fake_hold(false);
+	accel_buffer_destroy(f->busy[0]);
+}
+
+int raw_ioctl(unsigned long request, void *arg)
+{
+	return os_ioctl(1000000, request, arg);
+}
+
+#else
+
+/* About a second of the card's time in a few submissions. */
+void begin_long(struct fixture *f, struct accel_queue *queue)
+{
+	const uint32_t n = 2048;
+	struct accel_matmul p;
+
+	for (int i = 0; i < 3; i++)
+		f->busy[i] = make_buffer(f, (uint64_t)n * n * 4, ACCEL_BUFFER_CARD);
+	accel_matmul_init(&p);
+	p.m = p.n = p.k = n;
+	p.a.buffer = f->busy[0];
+	p.a.type = ACCEL_TYPE_F32;
+	p.b.buffer = f->busy[1];
+	p.d.buffer = f->busy[2];
+	for (int i = 0; i < 3; i++)
+		ok(accel_matmul_async(queue, &p, NULL));
+}
+
+void end_long(struct fixture *f)
+{
+	for (int i = 0; i < 3; i++)
+		accel_buffer_destroy(f->busy[i]);
+}
+
+/* The library's descriptor of the card. */
+static int find_fd(void)
+{
+	char path[280], target[64];
+	struct dirent *entry;
+	DIR *dir = opendir("/proc/self/fd");
+	int fd = -1;
+
+	assert_non_null(dir);
+	while (fd < 0 && (entry = readdir(dir))) {
+		ssize_t length;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%s", entry->d_name);
+		length = readlink(path, target, sizeof(target) - 1);
+		if (length < 0)
+			continue;
+		target[length] = '\0';
+		if (!strncmp(target, "/dev/accel/", 11))
+			fd = atoi(entry->d_name);
+	}
+	closedir(dir);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+int raw_ioctl(unsigned long request, void *arg)
+{
+	return ioctl(find_fd(), request, arg) ? -errno : 0;
+}
+
+#endif
+
+void steal_mapping(struct accel_buffer *buffer)
+{
+	struct drm_onpu_bind_op op = {
+		.type = DRM_ONPU_BIND_UNMAP,
+		.va = accel_buffer_address(buffer),
+		.size = (accel_buffer_size(buffer) + 4095) & ~4095ull,
+	};
+	struct drm_onpu_vm_bind arg = {
+		.vm_id = 1,	/* the first of the file */
+		.ops = { .count = 1, .stride = sizeof(op), .ptr = (uintptr_t)&op },
+	};
+
+	assert_int_equal(raw_ioctl(DRM_IOCTL_ONPU_VM_BIND, &arg), 0);
+}
+
+int run_named_group(const char *name, const struct CMUnitTest *tests, size_t count)
+{
+#ifndef ACCEL_TEST_FAKE
+	if (!getenv("CMOCKA_MESSAGE_OUTPUT"))
+		cmocka_set_message_output(CM_OUTPUT_TAP);
+#endif
+	return _cmocka_run_group_tests(name, tests, count, NULL, NULL);
+}

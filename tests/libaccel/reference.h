@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The scalar reference for matmuls: numerics.md written down once more, as plainly as
+ * possible. Shares nothing with libaccel or the card's model.
+ */
+#ifndef REFERENCE_H
+#define REFERENCE_H
+
+#include <accel/accel.h>
+
+#include <stdint.h>
+
+/* One operand in CPU memory. */
+struct ref_matrix {
+	uint8_t *data;
+	uint64_t ld;
+	uint32_t type;
+};
+
+float ref_bf16_to_f32(uint16_t bits);
+float ref_f16_to_f32(uint16_t bits);
+
+/* Element (r, c) of a float matrix, exactly. */
+float ref_load(const struct ref_matrix *matrix, uint64_t r, uint64_t c);
+
+/* Stored bits of element (i, j) of op(A) * op(B) + C; c->data NULL: no C. */
+uint32_t ref_element(uint32_t flags, uint32_t k, const struct ref_matrix *a,
+		     const struct ref_matrix *b, const struct ref_matrix *c, uint64_t i, uint64_t j);
+
+/* The whole product; c may be d. */
+void ref_matmul(uint32_t flags, uint32_t m, uint32_t n, uint32_t k, const struct ref_matrix *a,
+		const struct ref_matrix *b, const struct ref_matrix *c, struct ref_matrix *d);
+
+/* Deterministic operands: small integers, fractions, signs, and now and then a subnormal. */
+void ref_fill(struct ref_matrix *matrix, uint64_t elements, uint32_t seed);
+
+/* NaNs are equal whatever their bits when numerics.md leaves them open. */
+int ref_same(uint32_t type, uint32_t x, uint32_t y);
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Threads, fork() and the order in which things are closed.
+ */
+#include "common.h"
+
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CARD ACCEL_BUFFER_CARD
+
+enum { THREADS = 4, ROUNDS = 60 };
+
+struct worker {
+	pthread_t thread;
+	struct fixture *f;
+	struct accel_queue *queue;	/* NULL: makes its own */
+	uint32_t number;
+	char problem[300];
+};
+
+#define CHECK(call) do { \
+	int result = (call); \
+	if (result) { \
+		snprintf(w->problem, sizeof(w->problem), "%s: %d %s", #call, result, \
+			 accel_error_detail()); \
+		return NULL; \
+	} \
+} while (0)
+
+/* No cmocka here: it belongs to the main thread. */
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	struct accel_queue *queue = w->queue;
+
+	if (!queue)
+		CHECK(accel_queue_create(w->f->context, ACCEL_PRIORITY_MEDIUM, &queue));
+	for (uint32_t i = 0; i < ROUNDS; i++) {
+		struct accel_buffer *a, *b;
+		struct accel_event *event;
+		uint32_t wanted = w->number << 16 | i, word = 0;
+
+		CHECK(accel_buffer_create(w->f->context, 8192, CARD, &a));
+		CHECK(accel_buffer_create(w->f->context, 8192, ACCEL_BUFFER_HOST, &b));
+		CHECK(accel_fill_async(queue, a, 0, 8192, wanted, NULL));
+		CHECK(accel_copy_async(queue, b, 0, a, 0, 8192, &event));
+		CHECK(accel_event_wait(event, ACCEL_FOREVER));
+		CHECK(accel_buffer_read(b, 8188, &word, 4));
+		if (word != wanted)
+			snprintf(w->problem, sizeof(w->problem), "round %u: %08x", i, word);
+		/* The detail text is this thread's own. */
+		if (accel_fill(queue, a, w->number * 4 + 1, 4, 0) != -EINVAL ||
+		    (unsigned int)atoi(strstr(accel_error_detail(), "offset ") + 7) != w->number * 4 + 1)
+			snprintf(w->problem, sizeof(w->problem), "%s", accel_error_detail());
+		accel_event_destroy(event);
+		accel_buffer_destroy(a);
+		accel_buffer_destroy(b);
+	}
+	if (!w->queue)
+		accel_queue_destroy(queue);
+	return NULL;
+}
+
+static void run_threads(struct fixture *f, struct accel_queue *queue)
+{
+	struct worker workers[THREADS];
+
+	memset(workers, 0, sizeof(workers));
+	for (uint32_t i = 0; i < THREADS; i++) {
+		workers[i].f = f;
+		workers[i].queue = queue;
+		workers[i].number = i + 1;
+		assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+	}
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(workers[i].thread, NULL);
+	for (int i = 0; i < THREADS; i++)
+		if (workers[i].problem[0])
+			fail_msg("thread %d: %s", i, workers[i].problem);
+}
+
+static void threads_own_queues(void **state)
+{
+	run_threads(*state, NULL);
+}
+
+static void threads_one_queue(void **state)
+{
+	struct fixture *f = *state;
+
+	run_threads(f, f->queue);
+}
+
+#define CHILD(condition) do { if (!(condition)) _exit(__LINE__ % 200 + 1); } while (0)
+
+/* In the child: nothing of the parent's works, nothing disturbs it, own devices do. */
+static void child(struct fixture *f, struct accel_buffer *buffer, struct accel_event *event)
+{
+	struct accel_device_info info;
+	struct accel_device *device;
+	struct accel_context *context;
+	struct accel_buffer *own;
+	struct accel_queue *queue;
+	void *pointer;
+
+	accel_device_info_init(&info);
+	CHILD(accel_device_get_info(f->device, &info) == -ECHILD);
+	CHILD(strstr(accel_error_detail(), "before fork()"));
+	CHILD(accel_context_create(f->device, 0, &context) == -ECHILD);
+	CHILD(accel_buffer_create(f->context, 4096, CARD, &own) == -ECHILD);
+	CHILD(accel_buffer_map(buffer, &pointer) == -ECHILD);
+	CHILD(accel_buffer_write(buffer, 0, &info, 4) == -ECHILD);
+	CHILD(accel_queue_create(f->context, ACCEL_PRIORITY_LOW, &queue) == -ECHILD);
+	CHILD(accel_fill(f->queue, buffer, 0, 4, 0) == -ECHILD);
+	CHILD(accel_queue_finish(f->queue, 0) == -ECHILD);
+	CHILD(accel_event_wait(event, 0) == -ECHILD);
+	CHILD(accel_queue_wait_events(f->queue, 1, &event) == -ECHILD);
+	accel_event_destroy(event);
+	accel_buffer_destroy(buffer);
+	accel_queue_destroy(f->queue);
+	accel_context_destroy(f->context);
+	accel_device_close(f->device);
+#ifndef ACCEL_TEST_FAKE
+	CHILD(!accel_device_open(0, &device));
+	CHILD(!accel_context_create(device, 0, &context));
+	CHILD(!accel_queue_create(context, ACCEL_PRIORITY_MEDIUM, &queue));
+	CHILD(!accel_buffer_create(context, 4096, CARD, &own));
+	CHILD(!accel_fill(queue, own, 0, 4096, 3));
+	accel_device_close(device);	/* and leaves the rest to exit */
+#else
+	(void)device;
+#endif
+	_exit(0);
+}
+
+static void forked(void **state)
+{
+	struct fixture *f = *state;
+	struct accel_buffer *buffer = make_buffer(f, 4096, CARD);
+	struct accel_event *event;
+	uint32_t word;
+	int status;
+	pid_t pid;
+
+	begin_long(f, f->queue);
+	ok(accel_fill_async(f->queue, buffer, 0, 4096, 77, &event));
+	fflush(NULL);
+	pid = fork();
+	if (!pid)
+		child(f, buffer, event);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		fail_msg("the child failed: status %x", status);
+	end_long(f);
+	ok(accel_event_wait(event, ACCEL_FOREVER));
+	ok(accel_buffer_read(buffer, 0, &word, 4));
+	assert_int_equal(word, 77);
+	ok(accel_fill(f->queue, buffer, 0, 4096, 78));
+	accel_event_destroy(event);
+	accel_buffer_destroy(buffer);
+}
+
+/* Every order of destruction, with work done and with work in flight. */
+static void closing_order(void **state)
+{
+	(void)state;
+#ifdef ACCEL_TEST_FAKE
+	fake_set_cards(1);
+#endif
+	for (int order = 0; order < 120 * 2; order++) {
+		struct accel_buffer *buffer;
+		struct accel_event *event;
+		struct fixture f = { 0 };
+		int left[5] = { 0, 1, 2, 3, 4 }, n = order % 120;
+
+		ok(accel_device_open(0, &f.device));
+		ok(accel_context_create(f.device, 0, &f.context));
+		ok(accel_queue_create(f.context, ACCEL_PRIORITY_MEDIUM, &f.queue));
+		buffer = make_buffer(&f, 1 << 20, CARD);
+		ok(accel_fill_async(f.queue, buffer, 0, 1 << 20, 1, &event));
+		if (order >= 120)
+			ok(accel_event_wait(event, ACCEL_FOREVER));
+		for (int count = 5; count; n /= count, count--) {
+			int pick = n % count, what = left[pick];
+
+			memmove(left + pick, left + pick + 1, (size_t)(4 - pick) * sizeof(left[0]));
+			if (what == 0)
+				accel_device_close(f.device);
+			else if (what == 1)
+				accel_context_destroy(f.context);
+			else if (what == 2)
+				accel_queue_destroy(f.queue);
+			else if (what == 3)
+				accel_buffer_destroy(buffer);
+			else
+				accel_event_destroy(event);
+		}
+#ifdef ACCEL_TEST_FAKE
+		assert_int_equal(fake_objects(), 0);
+#endif
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(threads_own_queues, setup, teardown),
+		cmocka_unit_test_setup_teardown(threads_one_queue, setup, teardown),
+		cmocka_unit_test_setup_teardown(forked, setup, teardown),
+		cmocka_unit_test(closing_order),
+	};
+
+	return run_group("process", tests);
+}
