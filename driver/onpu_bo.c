@@ -35,6 +35,7 @@
 
 #include "onpu_bo.h"
 #include "onpu_device.h"
+#include "onpu_recovery.h"
 #include "onpu_user.h"
 #include "onpu_vm.h"
 #include "onpu_vram.h"
@@ -402,7 +403,9 @@ static int bo_clear(struct onpu_device *odev, struct onpu_bo *bo)
 		u64 addr = onpu_vram_extent(bo->ttm.resource, offset, &len);
 
 		len = min(len, CLEAR_CHUNK);
+		onpu_recovery_block(odev);
 		onpu_vram_clear(odev, addr, len);
+		onpu_recovery_exit(odev);
 		offset += len;
 
 		if (fatal_signal_pending(current))
@@ -456,7 +459,8 @@ struct onpu_bo *onpu_bo_create(struct onpu_device *odev, u64 size, u32 flags,
  * @size: bytes; rounded up to pages
  * @flags: 0
  *
- * Pinned contiguous card memory, zeroed, with &onpu_bo.kmap.
+ * Pinned contiguous card memory, zeroed, with &onpu_bo.kmap. The caller keeps
+ * resets away, see onpu_recovery_block().
  *
  * Return: the object or an error.
  */

@@ -10,15 +10,16 @@
  * last of them is closed (drmm_); what belongs to the bus device ends with the
  * binding (devm_).
  *
- * Unplug may come at any time. drm_dev_unplug() first: no ioctl starts any more,
- * those that run have ended, CPU mappings fault to a dummy page, and code outside
- * ioctls fails drm_dev_enter(). Then the queues are killed, which signals every
- * fence, the card is reset, so that it does no DMA, and the DMA mappings go.
+ * Unplug may come at any time. Ioctls that wait for jobs are let go, then
+ * drm_dev_unplug(): no ioctl starts any more, those that ran have ended, CPU
+ * mappings fault to a dummy page, and code outside ioctls fails drm_dev_enter().
+ * Then the card is reset, so that it does no DMA, every fence is signalled, and
+ * the DMA mappings go.
  *
  * Lock order of the driver, outermost first:
  *
  *  1. drm_dev_enter() (SRCU), taken by the ioctl wrapper
- *  2. work of onpu_recovery.c that resets the card
+ *  2. &onpu_recovery.block, for reading by whoever writes card memory
  *  3. &onpu_device.vms.lock
  *  4. &onpu_vm.lock
  *  5. reservations (ww_mutex) of VMs and buffer objects
@@ -29,8 +30,8 @@
  * The mailbox waits for the firmware, never for a job. It may be called with 3
  * held, not with reservations. The wait for a TLB invalidation (with 4 held) may
  * last as long as a packet runs: so whatever ends a packet, that is the watchdog,
- * the kill of a queue and the reset, takes neither 4 nor 5. No fence depends on
- * 3, 4 or 5.
+ * the kill of a queue and wedging, takes none of 2 to 5. No fence depends on 2
+ * to 5.
  */
 
 #include <linux/dma-mapping.h>
@@ -239,9 +240,9 @@ int onpu_device_init(struct onpu_device *odev)
  */
 void onpu_device_unplug(struct onpu_device *odev)
 {
+	onpu_recovery_prepare_unplug(odev);
 	drm_dev_unplug(&odev->drm);
 	onpu_recovery_unplug(odev);
-	pci_clear_master(to_pci_dev(odev->drm.dev));
 	onpu_ttm_unplug(odev);
 	onpu_flush_teardown();
 }

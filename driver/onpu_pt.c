@@ -523,11 +523,14 @@ static int pt_tlb_wait(struct onpu_device *odev, u32 seq)
 	ktime_t end = ktime_add_ms(ktime_get(), onpu_queue_job_timeout_ms() + TLB_TIMEOUT_EXTRA_MS);
 
 	while ((s32)(onpu_read32(odev, ONPU_REG_TLB_DONE) - seq) < 0) {
-		if (onpu_device_gone(odev) || onpu_recovery_is_wedged(odev))
+		if (onpu_device_gone(odev))
 			return -ENODEV;
+		if (onpu_recovery_is_wedged(odev))
+			return -EIO;
 		if (ktime_after(ktime_get(), end)) {
 			onpu_recovery_wedge(odev, "TLB invalidation does not end");
-			return -ENODEV;
+			onpu_recovery_flush(odev);
+			return -EIO;
 		}
 		usleep_range(delay_us, 2 * delay_us);
 		delay_us = min(2 * delay_us, 10000u);
@@ -546,7 +549,8 @@ static int pt_tlb_wait(struct onpu_device *odev, u32 seq)
  * Not even a fatal signal ends the wait: the memory behind removed mappings may
  * belong to somebody else afterwards.
  *
- * Return: 0, or -ENODEV when the card is gone.
+ * Return: 0, -ENODEV when the card is gone, or -EIO when it is wedged; then too
+ * nothing translates through the old entries.
  */
 int onpu_pt_sync(struct onpu_pgtable *pgt)
 {

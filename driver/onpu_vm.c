@@ -22,6 +22,8 @@
  *
  * Locking, outermost first:
  *
+ *  - &onpu_recovery.block, for reading: no reset while card memory is written or
+ *    a context is created or destroyed
  *  - &onpu_device.vms.lock: the list of VMs, and against the teardown of a VM's
  *    context while contexts are restored after a reset
  *  - &onpu_vm.lock: all changes of the address space, that is the tree, the
@@ -43,6 +45,7 @@
 #include "onpu_device.h"
 #include "onpu_mbox.h"
 #include "onpu_pt.h"
+#include "onpu_recovery.h"
 #include "onpu_user.h"
 #include "onpu_vm.h"
 
@@ -258,8 +261,10 @@ static void vm_destroy_context(struct onpu_vm *vm)
 static void vm_destroy_work(struct work_struct *work)
 {
 	struct onpu_vm *vm = container_of(work, struct onpu_vm, destroy_work);
+	struct onpu_device *odev = vm->odev;
 	struct drm_gpuva *va, *next;
 
+	onpu_recovery_block(odev);
 	vm_destroy_context(vm);
 
 	mutex_lock(&vm->lock);
@@ -269,7 +274,9 @@ static void vm_destroy_work(struct work_struct *work)
 	drm_mm_takedown(&vm->kernel);
 	mutex_unlock(&vm->lock);
 
-	ida_free(&vm->odev->vms.asids, vm->pgt.asid);
+	ida_free(&odev->vms.asids, vm->pgt.asid);
+	onpu_recovery_exit(odev);
+	/* Perhaps the last reference of the device. */
 	drm_gpuvm_put(&vm->base);
 }
 
@@ -323,9 +330,9 @@ static int kernel_map_insert(struct onpu_vm *vm, struct onpu_kernel_map *map, u3
  * @flags: ONPU_VM_MAP_*
  * @va: set to the address
  *
- * May sleep.
+ * May sleep. The caller keeps resets away, see onpu_recovery_block().
  *
- * Return: 0, -ENOMEM or -ENODEV.
+ * Return: 0, -ENOMEM, -ENODEV or -EIO.
  */
 int onpu_vm_map_kernel(struct onpu_vm *vm, struct onpu_bo *bo, u32 flags, u64 *va)
 {
@@ -354,8 +361,8 @@ int onpu_vm_map_kernel(struct onpu_vm *vm, struct onpu_bo *bo, u32 flags, u64 *v
  * @vm: address space
  * @va: address, from onpu_vm_map_kernel()
  *
- * May sleep. When it returns, nothing translates through the mapping any more,
- * or the card is gone.
+ * May sleep. When it returns, nothing translates through the mapping any more.
+ * The caller keeps resets away, see onpu_recovery_block().
  */
 void onpu_vm_unmap_kernel(struct onpu_vm *vm, u64 va)
 {
@@ -784,8 +791,11 @@ static int vm_bind(struct onpu_vm *vm, struct drm_onpu_vm_bind *args,
 	ret = bind_check_all(&ctx, ops, file);
 	if (!ret)
 		ret = bind_prepare(&ctx);
-	if (!ret)
+	if (!ret) {
+		onpu_recovery_block(vm->odev);
 		ret = bind_run(&ctx);
+		onpu_recovery_exit(vm->odev);
+	}
 	args->failed_op = ctx.failed;
 	bind_fini(&ctx);
 
@@ -901,20 +911,27 @@ static struct onpu_vm *vm_create(struct onpu_device *odev)
 		goto err_put;
 	}
 
-	ret = onpu_pgtable_init(&vm->pgt, odev, asid);
+	ret = onpu_recovery_enter(odev);
 	if (ret)
 		goto err_free_asid;
+
+	ret = onpu_pgtable_init(&vm->pgt, odev, asid);
+	if (ret)
+		goto err_exit;
 
 	drm_mm_init(&vm->kernel, ONPU_VA_USER_END, ONPU_VA_END - ONPU_VA_USER_END);
 	ret = vm_create_context(vm);
 	if (ret)
 		goto err_fini;
 
+	onpu_recovery_exit(odev);
 	return vm;
 
 err_fini:
 	drm_mm_takedown(&vm->kernel);
 	onpu_pgtable_fini(&vm->pgt);
+err_exit:
+	onpu_recovery_exit(odev);
 err_free_asid:
 	ida_free(&odev->vms.asids, asid);
 err_put:

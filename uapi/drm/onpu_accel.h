@@ -294,7 +294,7 @@ struct drm_onpu_bind_op {
  * Synchronous: when it returns, jobs submitted later see the mappings, and
  * nothing translates through a removed one any more; so it may wait for packets
  * of the VM that are being executed. The operations happen in order, all of them
- * or, on any error but -ENODEV, none. Replacing a mapping by one that says the
+ * or, on any error but -ENODEV and -EIO, none. Replacing a mapping by one that says the
  * same disturbs no job that uses it.
  */
 struct drm_onpu_vm_bind {
