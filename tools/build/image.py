@@ -132,16 +132,9 @@ def _modules(cpio, kernel, tree, own):
     stripped = _strip_cache(kernel, found)
     for name, data in list(stripped.items()) + list(own_data.items()):
         cpio.file(f"{folder}/{name}.ko", data)
-        deps = []
-
-        def visit(module, out=deps):
-            for other in tree.depends(found.get(module) or own_data[module]):
-                if other in found and other not in out:
-                    out.append(other)
-                    visit(other)
-
-        visit(name)
-        rows.append(f"{name}.ko: " + " ".join(f"{d}.ko" for d in deps) + "\n")
+        needs = tree.closure(tree.depends(found.get(name) or own_data[name]))
+        # modprobe loads from the end of the line to its start.
+        rows.append(f"{name}.ko: " + " ".join(f"{n}.ko" for n in reversed(needs)) + "\n")
     cpio.file(f"{folder}/modules.dep", "".join(rows).encode())
 
 

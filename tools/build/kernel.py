@@ -26,6 +26,10 @@ from common import CACHE, PROGRESS, BuildError, jobs, lock, mirror, put_in_place
 SERIES = "6.12"
 RECIPE = 2
 FOLDER = CACHE / "kernel"
+SOURCE_FILES = FOLDER / f"source-files-{SERIES}-1"
+KSELFTEST_INCLUDE = SOURCE_FILES / "tools/testing/selftests"
+SELFTESTS = ("tools/testing/selftests/kselftest_harness.h",
+             "tools/testing/selftests/kselftest.h")
 CHECKPATCH = ("scripts/checkpatch.pl", "scripts/spelling.txt", "scripts/const_structs.checkpatch")
 
 
@@ -130,46 +134,61 @@ def stock():
     return path
 
 
-def checkpatch():
-    """checkpatch.pl of the same series; it is only in the source package (141 MB, once)."""
-    target = FOLDER / f"checkpatch-{SERIES}"
-    if target.exists():
-        return target / CHECKPATCH[0]
-    with lock("checkpatch"):
-        PROGRESS.step("fetching checkpatch.pl (from the kernel's source package, once)")
+def source_files():
+    """The folder with the few files that only the kernel's source package has (141 MB, once)."""
+    if SOURCE_FILES.exists():
+        return SOURCE_FILES
+    with lock("source-files"):
+        if SOURCE_FILES.exists():
+            return SOURCE_FILES
+        PROGRESS.step("fetching checkpatch.pl and kselftest_harness.h (from the kernel's source "
+                      "package, once)")
         apt = kernel_apt()
         apt.update()
-        partial = FOLDER / f".partial-cp-{os.getpid()}"
+        partial = FOLDER / f".partial-sf-{os.getpid()}"
         debs = apt.download([f"linux-source-{SERIES}"], partial)
         privapt.unpack(debs, partial)
         archive = next((partial / "usr/src").glob("linux-source-*.tar.xz"))
         with tarfile.open(archive, "r|xz") as tar:
-            left = len(CHECKPATCH)
+            wanted = set(CHECKPATCH + SELFTESTS)
             for member in tar:
                 name = member.name.split("/", 1)[-1]
-                if name in CHECKPATCH:
+                if name in wanted:
                     path = partial / "keep" / name
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(tar.extractfile(member).read())
                     path.chmod(0o755)
-                    left -= 1
-                    if not left:
+                    wanted.remove(name)
+                    if not wanted:
                         break
-        put_in_place(partial / "keep", target)
+        if wanted:
+            raise BuildError(f"the kernel's source package has no {' '.join(sorted(wanted))}")
+        put_in_place(partial / "keep", SOURCE_FILES)
         shutil.rmtree(partial)
-    return target / CHECKPATCH[0]
+    return SOURCE_FILES
+
+
+def checkpatch():
+    """checkpatch.pl of the same series."""
+    return source_files() / CHECKPATCH[0]
 
 
 class ModuleTree:
     """Modules of a kernel by name, with what they depend on read from the files themselves."""
 
     def __init__(self, kernel):
-        self.paths = {}
+        self.paths, self.contents = {}, {}
         for path in (kernel / "modules").resolve().rglob("*.ko*"):
             self.paths[path.name.split(".ko")[0].replace("-", "_")] = path
 
     def read(self, name):
-        path = self.paths[name]
+        """The module's content, uncompressed; read once."""
+        if name not in self.contents:
+            self.contents[name] = self._uncompressed(self.paths[name])
+        return self.contents[name]
+
+    @staticmethod
+    def _uncompressed(path):
         data = path.read_bytes()
         if path.suffix == ".xz":
             return lzma.decompress(data)

@@ -176,7 +176,9 @@ class Machine:
     def _words(self):
         if self.mode != "shell":
             return []
-        size = os.get_terminal_size() if os.isatty(1) else os.terminal_size((80, 24))
+        size = os.get_terminal_size() if os.isatty(1) else os.terminal_size((0, 0))
+        if not size.columns or not size.lines:
+            size = os.terminal_size((80, 24))
         term = os.environ.get("TERM", "linux")
         return [f"guest_rows={size.lines}", f"guest_cols={size.columns}", f"guest_term={term}"]
 
