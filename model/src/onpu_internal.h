@@ -176,7 +176,7 @@ enum step {
 /* --- slots ------------------------------------------------------------------ */
 
 enum slot_phase { PH_IDLE, PH_FETCH, PH_DESC, PH_EXEC, PH_WRITEBACK };
-enum slot_sched { SCHED_IDLE, SCHED_RUNNING, SCHED_KICKED };
+enum slot_sched { SLOT_SCHED_IDLE, SLOT_SCHED_RUNNING, SLOT_SCHED_KICKED };
 
 struct matmul_progress {
 	uint32_t m, n, k;	/* where the next block starts */

@@ -543,31 +543,31 @@ static void slot_task(struct onpu_task *task)
 {
 	struct onpu_slot *slot = container_of(task, struct onpu_slot, task);
 	struct onpu_card *card = slot->card;
-	uint32_t expected = SCHED_RUNNING;
+	uint32_t expected = SLOT_SCHED_RUNNING;
 	bool again = false;
 
 	if (!onpu_card_enter(card)) {
 		/* Whoever thaws the card kicks all slots, perhaps just before this store. */
-		atomic_store(&slot->sched, SCHED_IDLE);
+		atomic_store(&slot->sched, SLOT_SCHED_IDLE);
 		if (!atomic_load(&card->frozen))
 			onpu_slot_kick(slot);
 		return;
 	}
-	atomic_exchange(&slot->sched, SCHED_RUNNING);
+	atomic_exchange(&slot->sched, SLOT_SCHED_RUNNING);
 	if (engage(slot)) {
 		again = slot_turn(slot);
 		disengage(slot);
 	}
 	if (again)
-		atomic_store(&slot->sched, SCHED_KICKED);
-	if (again || !atomic_compare_exchange_strong(&slot->sched, &expected, SCHED_IDLE))
+		atomic_store(&slot->sched, SLOT_SCHED_KICKED);
+	if (again || !atomic_compare_exchange_strong(&slot->sched, &expected, SLOT_SCHED_IDLE))
 		onpu_pool_submit(card->pool, task);
 	onpu_card_leave(card);
 }
 
 void onpu_slot_kick(struct onpu_slot *slot)
 {
-	if (atomic_exchange(&slot->sched, SCHED_KICKED) == SCHED_IDLE)
+	if (atomic_exchange(&slot->sched, SLOT_SCHED_KICKED) == SLOT_SCHED_IDLE)
 		onpu_pool_submit(slot->card->pool, &slot->task);
 }
 
