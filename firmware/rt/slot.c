@@ -59,6 +59,14 @@ __u64 slot_busy_ns(__u32 slot)
 	return (__u64)high << 32 | low;
 }
 
+/* A 64-bit shift by a variable would be a call into libgcc. */
+static __u64 slot_bit(__u32 slot)
+{
+	__u32 bit = 1u << slot % 32;
+
+	return slot < 32 ? bit : (__u64)bit << 32;
+}
+
 static __u32 events_wanted(void)
 {
 	return ONPU_SLOT_EV_ERROR | ONPU_SLOT_EV_KILLED |
@@ -86,15 +94,16 @@ static bool release(__u32 slot, struct slot_stop *stop)
 	return true;
 }
 
-/* The queue that has been idle on its slot and was bound longest ago. */
-static __u32 oldest_idle(void)
+/* The slot whose queue is idle and was bound longest ago, but for @except. */
+static __u32 oldest_idle(__u64 except)
 {
 	__u32 best = NO_SLOT, best_age = 0;
 
 	for (__u32 s = 0; s < limits.slots; s++) {
 		__u32 age = binds - slots[s].bind_no;
 
-		if (slots[s].bound && slot_state(s) == ONPU_SLOT_IDLE &&
+		if (slots[s].bound && !(except & slot_bit(s)) &&
+		    slot_state(s) == ONPU_SLOT_IDLE &&
 		    (best == NO_SLOT || age > best_age)) {
 			best = s;
 			best_age = age;
@@ -106,21 +115,19 @@ static __u32 oldest_idle(void)
 __u32 slot_find(void)
 {
 	struct slot_stop stop;
+	__u64 refused = 0;
 	__u32 s;
 
 	for (s = 0; s < limits.slots; s++) {
 		if (!slots[s].bound)
 			return s;
 	}
-	/* Bounded: one that refuses to go has work, and is not idle again. */
-	for (__u32 tries = 0; tries < limits.slots; tries++) {
-		s = oldest_idle();
-		if (s == NO_SLOT)
-			break;
+	while ((s = oldest_idle(refused)) != NO_SLOT) {
 		if (release(s, &stop)) {
 			queue_stopped(slots[s].queue, &stop);
 			return s;
 		}
+		refused |= slot_bit(s); /* it got work at this moment */
 	}
 	return NO_SLOT;
 }
