@@ -104,17 +104,24 @@ def _verdict(report, name, found):
         report.ok(name)
 
 
-def checkpatch(report):
-    files = [p for p in tracked() if p.suffix in (".c", ".h")
-             and p.relative_to(TOP).parts[0] in ("driver",) or "uapi/drm" in str(p)
-             and p.suffix == ".h"]
-    if not files:
-        return
+def _checkpatch(files, ignore):
     done = subprocess.run(["perl", str(kernels.checkpatch()), "--no-tree", "--strict", "--terse",
-                           "--no-summary", "--show-types", "--ignore", CHECKPATCH_IGNORE,
-                           "--file", *map(str, files)],
+                           "--no-summary", "--show-types", "--ignore", ignore, "--file",
+                           *map(str, files)],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    _verdict(report, "lint: checkpatch --strict", done.stdout.splitlines())
+    return done.stdout.splitlines()
+
+
+def checkpatch(report):
+    """The driver and its user interface; compile probes are fragments, not code."""
+    driver, uapi = TOP / "driver", TOP / "uapi/drm"
+    files = [p for p in tracked() if p.suffix in (".c", ".h")]
+    found = _checkpatch([p for p in files if driver in p.parents
+                         and driver / "compat/probes" not in p.parents], CHECKPATCH_IGNORE)
+    # BIT() is the kernel's own: an interface header cannot use it.
+    found += _checkpatch([p for p in files if uapi in p.parents],
+                         f"{CHECKPATCH_IGNORE},BIT_MACRO")
+    _verdict(report, "lint: checkpatch --strict", found)
 
 
 def kernel_static(report, kernel):

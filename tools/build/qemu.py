@@ -196,6 +196,7 @@ def build(rom_header):
         if out.exists():
             return out
         log = log_path("qemu")
+        log.unlink(missing_ok=True)
         fresh = not any(FOLDER.glob(f"*-{key}/build/qemu-system-x86_64"))
         hint = "about 5 min the first time" if fresh else "only what changed"
         PROGRESS.step(f"building QEMU {SERIES}x with the card ({hint}; log: {log})")
