@@ -41,8 +41,8 @@ class Userspace:
         if (self.build / "build.ninja").exists():
             if not harness or mark.exists():
                 return
-            run(["meson", "configure", f"-Dkselftest_include={harness}", self.build],
-                log=self.log)
+            run(["meson", "setup", "--reconfigure", f"-Dkselftest_include={harness}",
+                 self.build, ROOT], log=self.log)
             mark.touch()
             return
         shutil.rmtree(self.build, ignore_errors=True)

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Jobs that never end: the driver kills their queue after the job timeout, tells
+ * why, and nobody else notices. The timeout is the module's parameter; the
+ * tests make it short and put it back.
+ */
+#include "kselftest_harness.h"
+
+#include "onpu_kselftest.h"
+
+#define TIMEOUT_MS 500
+
+FIXTURE(hang)
+{
+	struct onpu_env env, other;
+	struct drm_onpu_query_memory before;
+	int former;
+};
+
+FIXTURE_SETUP(hang)
+{
+	int fd = onpu_open();
+
+	ASSERT_GE(fd, 0);
+	self->before = onpu_memory(fd);
+	self->former = onpu_set_timeout(TIMEOUT_MS);
+	ASSERT_GT(self->former, 0);
+	ASSERT_EQ(0, onpu_env_on(&self->env, fd));
+	ASSERT_EQ(0, onpu_env_init(&self->other));
+}
+
+FIXTURE_TEARDOWN_PARENT(hang)
+{
+	/* Also when the test was killed. Its files went with its process. */
+	onpu_set_timeout(10000);
+	EXPECT_TRUE(onpu_memory_is_back(&self->before));
+}
+
+#define WORD_VA(env) ((env)->cmd.va + 64 * 500)
+#define WORD(env) (*(volatile uint64_t *)&(env)->packets[500])
+
+static void add_hang(struct onpu_env *env)
+{
+	onpu_add(env, pkt_wait(WORD_VA(env), ONPU_WAIT_EQ, 0xdeadbeef));
+}
+
+TEST_F(hang, the_limit_is_told)
+{
+	EXPECT_EQ(TIMEOUT_MS, onpu_limits(self->env.fd).job_timeout_ms);
+}
+
+TEST_F_TIMEOUT(hang, a_hung_job_kills_its_queue, 60)
+{
+	struct drm_onpu_queue_get_state state;
+	int64_t start = onpu_now();
+
+	add_hang(&self->env);
+	ASSERT_EQ(0, onpu_start(&self->env, 0, self->env.sync));
+	ASSERT_EQ(0, onpu_sync_wait(self->env.fd, self->env.sync));
+	EXPECT_GE(onpu_now() - start, TIMEOUT_MS * 900000ll);
+	EXPECT_EQ(-ETIME, onpu_sync_status(self->env.fd, self->env.sync));
+	ASSERT_EQ(0, onpu_queue_state(self->env.fd, self->env.queue, &state));
+	EXPECT_EQ(DRM_ONPU_QUEUE_DEAD | DRM_ONPU_QUEUE_TIMEDOUT, state.flags);
+	EXPECT_EQ(1, state.jobs_submitted);
+	EXPECT_EQ(1, state.jobs_completed);
+	EXPECT_EQ(-ECANCELED, onpu_submit(self->env.fd, self->env.queue, self->env.cmd.va, 1, 0, 0));
+	/* The address space lives on. */
+	ASSERT_EQ(0, onpu_env_new_queue(&self->env));
+	EXPECT_EQ(0, onpu_run_one(&self->env, pkt_nop()));
+	EXPECT_EQ(0, onpu_run_one(&self->other, pkt_nop()));
+}
+
+TEST_F_TIMEOUT(hang, others_compute_meanwhile, 60)
+{
+	struct drm_onpu_queue_get_state state;
+	uint32_t sibling, rounds = 0;
+
+	ASSERT_EQ(0, onpu_queue_create(self->env.fd, self->env.vm, DRM_ONPU_PRIORITY_MEDIUM, &sibling));
+	add_hang(&self->env);
+	ASSERT_EQ(0, onpu_start(&self->env, 0, self->env.sync));
+	while (onpu_sync_wait_for(self->env.fd, self->env.sync, 0) == -ETIME) {
+		/* Another file, and another queue in the same address space. */
+		onpu_add(&self->other, pkt_signal(WORD_VA(&self->other), rounds + 1));
+		ASSERT_EQ(0, onpu_run(&self->other));
+		ASSERT_EQ(rounds + 1, WORD(&self->other));
+		self->env.packets[300] = pkt_nop();
+		ASSERT_EQ(0, onpu_submit(self->env.fd, sibling, self->env.cmd.va + 64 * 300, 1, 0, 0));
+		rounds++;
+	}
+	EXPECT_GT(rounds, 0);
+	ASSERT_EQ(0, onpu_queue_state(self->env.fd, sibling, &state));
+	EXPECT_EQ(0, state.flags);
+	ASSERT_EQ(0, onpu_queue_state(self->other.fd, self->other.queue, &state));
+	EXPECT_EQ(0, state.flags);
+	EXPECT_EQ(0, onpu_submit(self->env.fd, sibling, 0, 0, 0, self->env.sync));
+	EXPECT_EQ(0, onpu_sync_wait(self->env.fd, self->env.sync));
+}
+
+TEST_F_TIMEOUT(hang, only_running_counts, 60)
+{
+	struct drm_onpu_queue_get_state state;
+	uint32_t second, sync = onpu_sync_create(self->env.fd, false);
+
+	/* Jobs that wait for a syncobj longer than the limit are not hung, ... */
+	ASSERT_EQ(0, onpu_queue_create(self->env.fd, self->env.vm, DRM_ONPU_PRIORITY_MEDIUM, &second));
+	self->env.packets[0] = pkt_wait(WORD_VA(&self->env), ONPU_WAIT_EQ, 1);
+	self->env.packets[1] = pkt_nop();
+	for (int i = 0; i < 6; i++) {
+		/* ... nor are many in a row that together take longer. */
+		WORD(&self->env) = 0;
+		ASSERT_EQ(0, onpu_submit(self->env.fd, self->env.queue, self->env.cmd.va, 1, 0,
+					 self->env.sync));
+		if (!i) {
+			ASSERT_EQ(0, onpu_submit(self->env.fd, second, self->env.cmd.va + 64, 1,
+						 self->env.sync, sync));
+		}
+		usleep(TIMEOUT_MS * 1000 / 4);
+		WORD(&self->env) = 1;
+		ASSERT_EQ(0, onpu_sync_wait(self->env.fd, self->env.sync));
+	}
+	EXPECT_EQ(0, onpu_sync_wait(self->env.fd, sync));
+	ASSERT_EQ(0, onpu_queue_state(self->env.fd, self->env.queue, &state));
+	EXPECT_EQ(0, state.flags);
+	ASSERT_EQ(0, onpu_queue_state(self->env.fd, second, &state));
+	EXPECT_EQ(0, state.flags);
+}
+
+TEST_F_TIMEOUT(hang, dependants_go_on, 60)
+{
+	uint32_t second, sync = onpu_sync_create(self->env.fd, false);
+
+	ASSERT_EQ(0, onpu_queue_create(self->env.fd, self->env.vm, DRM_ONPU_PRIORITY_MEDIUM, &second));
+	add_hang(&self->env);
+	ASSERT_EQ(0, onpu_start(&self->env, 0, self->env.sync));
+	self->env.packets[300] = pkt_nop();
+	ASSERT_EQ(0, onpu_submit(self->env.fd, second, self->env.cmd.va + 64 * 300, 1,
+				 self->env.sync, sync));
+	EXPECT_EQ(0, onpu_sync_wait(self->env.fd, sync));
+}
+
+TEST_F_TIMEOUT(hang, more_hung_queues_than_slots, 100)
+{
+	uint32_t count = onpu_device(self->env.fd).slots + 2, queues[64], syncs[64];
+
+	if (count > 64)
+		count = 64;
+	self->env.packets[0] = pkt_wait(WORD_VA(&self->env), ONPU_WAIT_EQ, 0xdeadbeef);
+	for (uint32_t i = 0; i < count; i++) {
+		ASSERT_EQ(0, onpu_queue_create(self->env.fd, self->env.vm,
+					       DRM_ONPU_PRIORITY_MEDIUM, &queues[i]));
+		syncs[i] = onpu_sync_create(self->env.fd, false);
+		ASSERT_EQ(0, onpu_submit(self->env.fd, queues[i], self->env.cmd.va, 1, 0, syncs[i]));
+	}
+	/* Sooner or later the innocent one gets a slot. */
+	EXPECT_EQ(0, onpu_run_one(&self->other, pkt_nop()));
+	for (uint32_t i = 0; i < count; i++) {
+		struct drm_onpu_queue_get_state state;
+
+		ASSERT_EQ(0, onpu_sync_wait(self->env.fd, syncs[i]));
+		ASSERT_EQ(0, onpu_queue_state(self->env.fd, queues[i], &state));
+		EXPECT_NE(0, state.flags & DRM_ONPU_QUEUE_DEAD);
+	}
+}
+
+TEST_HARNESS_MAIN
