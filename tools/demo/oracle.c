@@ -99,7 +99,7 @@ int main(int argc, char **argv)
 	struct check checks[CHECKS_MAX];
 	unsigned int count = 0, bad = 0;
 	const char *digits = NULL;
-	bool end = false;
+	bool end = false, at_start = true, is_start;
 	char line[1024];
 	int c;
 
@@ -117,8 +117,11 @@ int main(int argc, char **argv)
 	while (fgets(line, sizeof(line), stdin)) {
 		fputs(line, stdout);
 		fflush(stdout);
+		/* A line that is longer than the buffer comes in pieces. */
+		is_start = at_start;
+		at_start = strchr(line, '\n');
 		line[strcspn(line, "\r\n")] = 0;
-		if (strncmp(line, "check:", 6))
+		if (!is_start || strncmp(line, "check:", 6))
 			continue;
 		if (!strcmp(line, "check: end"))
 			end = true;
