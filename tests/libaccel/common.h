@@ -20,7 +20,7 @@
 
 #include <accel/accel.h>
 
-#include "reference.h"
+#include "../../tools/accelctl/reference.h"
 
 #ifdef ACCEL_TEST_FAKE
 #include "../userspace/fake_kernel.h"

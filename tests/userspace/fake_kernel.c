@@ -8,7 +8,7 @@
  */
 #define _GNU_SOURCE
 #include "fake_kernel.h"
-#include "../libaccel/reference.h"
+#include "../../tools/accelctl/reference.h"
 
 #include "../../libaccel/src/os.h"
 

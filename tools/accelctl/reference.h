@@ -3,8 +3,8 @@
  * The scalar reference for matmuls: numerics.md written down once more, as plainly as
  * possible. Shares nothing with libaccel or the card's model.
  */
-#ifndef REFERENCE_H
-#define REFERENCE_H
+#ifndef ACCELCTL_REFERENCE_H
+#define ACCELCTL_REFERENCE_H
 
 #include <accel/accel.h>
 
