@@ -30,6 +30,8 @@ struct onpu_seg {
  * len bytes of an operand in n segments: segs[0].off == 0, each segment starts where the one
  * before ends, the last ends at len, none is empty. Segments start and end at multiples
  * of the element size (they are page-aligned in the address space).
+ * A segment without elements, between the rows of a sparse matrix, may have ptr NULL: bytes that
+ * belong to no element are never touched.
  */
 struct onpu_view {
 	const struct onpu_seg *segs;

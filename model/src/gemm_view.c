@@ -17,7 +17,7 @@ bool gemm_view_valid(const struct onpu_view *view, uint64_t need)
 	for (size_t i = 0; i < view->n; i++) {
 		const struct onpu_seg *s = &view->segs[i];
 
-		if (s->off != end || s->len == 0 || !s->ptr ||
+		if (s->off != end || s->len == 0 ||
 		    __builtin_add_overflow(end, s->len, &end))
 			return false;
 	}

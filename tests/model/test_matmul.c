@@ -1,0 +1,502 @@
+// SPDX-License-Identifier: MIT
+/*
+ * MATMUL through packets, bit by bit against the scalar oracle: every type,
+ * transposes, leading dimensions, accumulation; operands scattered over 4 KiB
+ * pages of card and host memory; malformed descriptors; blocks; faults.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "card_fixture.h"
+#include "gemm/oracle.h"
+
+#define DESC	0x10000000ull
+#define A_VA	0x100000000ull
+#define B_VA	0x200000000ull
+#define C_VA	0x300000000ull
+#define D_VA	0x400000000ull
+
+enum place { PLACE_CARD, PLACE_HOST, PLACE_MIXED, PLACE_HUGE };
+
+struct env {
+	struct fx *fx;
+	struct fx_queue q;
+	struct onpu_matmul_desc *desc;
+};
+
+/* An operand: what stands in the card's address space, and a flat copy. */
+struct matrix {
+	uint64_t va, size;
+	uint8_t *flat;
+};
+
+static void start(struct env *e, const struct fx_opts *opts)
+{
+	struct fx_opts o = opts ? *opts : (struct fx_opts){ 0 };
+
+	if (!o.vram_size)
+		o.vram_size = 256ull << 20;
+	e->fx = fx_create(&o);
+	fx_context(e->fx, 1);
+	e->desc = fx_buffer(e->fx, 1, DESC, 4096);
+	fx_queue_init(&e->q, e->fx, 0, 0, 1, 4, 0);
+}
+
+/* Maps size bytes at va, page by page, and tells where each page is. */
+static void place(struct env *e, uint64_t va, uint64_t size, enum place where, uint64_t flags)
+{
+	uint64_t end = (va + size + 4095) & ~4095ull;
+
+	if (where == PLACE_HUGE) {
+		end = (va + size + (2u << 20) - 1) & ~((2ull << 20) - 1);
+		va &= ~((2ull << 20) - 1);
+		fx_map_huge(e->fx, 1, va, fx_vram(e->fx, end - va, 2u << 20), end - va, flags);
+		return;
+	}
+	for (va &= ~4095ull; va < end; va += 4096) {
+		bool host = where == PLACE_HOST ||
+			    (where == PLACE_MIXED && fx_random(e->fx) % 2);
+		uint64_t addr;
+
+		/* Now and then a gap, so that pages are not contiguous. */
+		if (fx_random(e->fx) % 3 == 0)
+			host ? fx_hostmem(e->fx, 4096, 4096) : fx_vram(e->fx, 4096, 4096);
+		addr = host ? fx_hostmem(e->fx, 4096, 4096) : fx_vram(e->fx, 4096, 4096);
+		fx_map(e->fx, 1, va, addr, 4096, flags | (host ? ONPU_PTE_HOST : 0));
+	}
+}
+
+/* Copies between the flat image and the pages behind [va, va + size). */
+static void transfer(struct env *e, const struct matrix *m, bool to_card)
+{
+	for (uint64_t off = 0; off < m->size;) {
+		uint64_t va = m->va + off, n = 4096 - va % 4096;
+		uint64_t pte = fx_load(fx_pte(e->fx, 1, va, 1)), addr;
+		uint8_t *p;
+
+		if (pte & ONPU_PTE_LEAF) {
+			addr = (pte & ONPU_PTE_ADDR) + (va & ((2u << 20) - 1));
+		} else {
+			pte = fx_load(fx_pte(e->fx, 1, va, 0));
+			addr = (pte & ONPU_PTE_ADDR) + va % 4096;
+		}
+		p = pte & ONPU_PTE_HOST ? fx_hptr(e->fx, addr) : fx_vptr(e->fx, addr);
+		if (n > m->size - off)
+			n = m->size - off;
+		if (to_card)
+			memcpy(p, m->flat + off, n);
+		else
+			memcpy(m->flat + off, p, n);
+		off += n;
+	}
+}
+
+static unsigned int elem(uint32_t dtype)
+{
+	return dtype == ONPU_DTYPE_I8 ? 1 : dtype == ONPU_DTYPE_F32 || dtype == ONPU_DTYPE_I32 ?
+	       4 : 2;
+}
+
+static struct matrix matrix(struct env *e, uint64_t va, uint64_t rows, uint64_t cols, uint64_t ld,
+			    uint32_t dtype, enum place where, uint64_t flags)
+{
+	struct matrix m = { .va = va, .size = ((rows - 1) * ld + cols) * elem(dtype) };
+
+	m.flat = calloc(1, m.size);
+	assert_non_null(m.flat);
+	for (uint64_t i = 0; i < m.size; i++)
+		m.flat[i] = (uint8_t)fx_random(e->fx);
+	if (dtype != ONPU_DTYPE_I8 && dtype != ONPU_DTYPE_I32) {
+		/* Ordinary numbers: exponents near 1. */
+		unsigned int es = elem(dtype);
+
+		for (uint64_t i = 0; i + es <= m.size; i += es) {
+			uint8_t *top = &m.flat[i + es - 1];
+
+			*top = (uint8_t)((*top & 0x80) | 0x3e | (*top & 1));
+		}
+	}
+	place(e, va, m.size, where, flags);
+	transfer(e, &m, true);
+	return m;
+}
+
+struct shape {
+	uint32_t m, n, k, dtype, flags;
+	uint32_t pad_a, pad_b, pad_c, pad_d;	/* added to the leading dimensions */
+	uint32_t shift;				/* of each address, in elements */
+	enum place where;
+	bool in_place;
+};
+
+static void check(struct env *e, const struct shape *s)
+{
+	bool ta = s->flags & ONPU_MATMUL_TRANS_A, tb = s->flags & ONPU_MATMUL_TRANS_B;
+	bool acc = s->flags & ONPU_MATMUL_ACCUMULATE;
+	uint32_t out = s->dtype == ONPU_DTYPE_I8 ? ONPU_DTYPE_I32 : ONPU_DTYPE_F32;
+	unsigned int es = elem(s->dtype);
+	struct onpu_matmul_desc d = {
+		.a_type = (uint8_t)s->dtype, .b_type = (uint8_t)s->dtype,
+		.c_type = acc ? (uint8_t)out : 0, .d_type = (uint8_t)out, .flags = s->flags,
+		.m = s->m, .n = s->n, .k = s->k,
+		.a_va = A_VA + s->shift * es, .b_va = B_VA + s->shift * es,
+		.d_va = D_VA + s->shift * 4,
+		.lda = (ta ? s->m : s->k) + s->pad_a, .ldb = (tb ? s->k : s->n) + s->pad_b,
+		.ldd = s->n + s->pad_d,
+	};
+	struct matrix a = matrix(e, d.a_va, ta ? s->k : s->m, ta ? s->m : s->k, d.lda, s->dtype,
+				 s->where, ONPU_PTE_READ);
+	struct matrix b = matrix(e, d.b_va, tb ? s->n : s->k, tb ? s->k : s->n, d.ldb, s->dtype,
+				 s->where, ONPU_PTE_READ);
+	struct matrix dm = matrix(e, d.d_va, s->m, s->n, d.ldd, out, s->where, RW);
+	struct matrix c = { 0 };
+	uint8_t *expected = malloc(dm.size);
+	struct onpu_packet p = pk_matmul(DESC);
+
+	assert_non_null(expected);
+	memcpy(expected, dm.flat, dm.size);
+	if (acc && s->in_place) {
+		d.c_va = d.d_va;
+		d.ldc = d.ldd;
+	} else if (acc) {
+		d.c_va = C_VA + s->shift * 4;
+		d.ldc = s->n + s->pad_c;
+		c = matrix(e, d.c_va, s->m, s->n, d.ldc, out, s->where, ONPU_PTE_READ);
+	}
+	oracle_matmul(&(struct oracle_matmul){
+		.m = s->m, .n = s->n, .k = s->k, .dtype = s->dtype, .trans_a = ta, .trans_b = tb,
+		.accumulate = acc, .lda = d.lda, .ldb = d.ldb, .ldc = d.ldc, .ldd = d.ldd,
+		.a = a.flat, .b = b.flat, .c = s->in_place ? expected : c.flat, .d = expected });
+
+	fx_invalidate(e->fx, 1);
+	memcpy(e->desc, &d, sizeof(d));
+	fx_submit(&e->q, &p);
+	assert_int_equal(fx_settle(&e->q), ONPU_SLOT_IDLE);
+	transfer(e, &dm, false);
+	assert_memory_equal(dm.flat, expected, dm.size);
+	free(a.flat);
+	free(b.flat);
+	free(c.flat);
+	free(dm.flat);
+	free(expected);
+}
+
+static void types_and_flags(void **state)
+{
+	static const uint32_t types[] = { ONPU_DTYPE_F32, ONPU_DTYPE_BF16, ONPU_DTYPE_F16,
+					  ONPU_DTYPE_I8 };
+
+	(void)state;
+	for (unsigned int t = 0; t < ARRAY_SIZE(types); t++) {
+		for (uint32_t flags = 0; flags < 8; flags++) {
+			for (unsigned int where = 0; where < 4; where++) {
+				struct shape s = {
+					.m = 37, .n = 45, .k = 83, .dtype = types[t],
+					.flags = flags, .pad_a = 3, .pad_b = 1300, .pad_c = 5,
+					.pad_d = 2000, .shift = 1021,
+					.where = (enum place)where, .in_place = where & 1,
+				};
+				struct env e;
+
+				start(&e, NULL);
+				check(&e, &s);
+				assert_int_equal(fx_rd64(e.fx, ONPU_REG_CNT_MATMULS), 1);
+				assert_int_equal(fx_rd64(e.fx, ONPU_REG_CNT_MATMUL_OPS),
+						 2 * 37 * 45 * 83);
+				assert_int_equal(e.fx->guest_errors, 0);
+				fx_destroy(e.fx);
+			}
+		}
+	}
+}
+
+static void random_shapes(void **state)
+{
+	struct fx_opts opts = { .vram_size = 512ull << 20 };
+
+	(void)state;
+	for (unsigned int i = 0; i < 60; i++) {
+		struct env e;
+
+		opts.max_map = i % 3 ? 8192 : 0;
+		opts.dma = i % 2 ? FX_DMA_ASYNC : FX_DMA_SYNC;
+		start(&e, &opts);
+		e.fx->random = i;
+		struct shape s = {
+			.m = 1 + fx_random(e.fx) % 90, .n = 1 + fx_random(e.fx) % 90,
+			.k = 1 + fx_random(e.fx) % 200, .dtype = 1 + fx_random(e.fx) % 4,
+			.flags = fx_random(e.fx) % 8, .pad_a = fx_random(e.fx) % 9,
+			.pad_b = fx_random(e.fx) % 2000, .pad_c = fx_random(e.fx) % 9,
+			.pad_d = fx_random(e.fx) % 3000, .shift = fx_random(e.fx) % 1024,
+			.where = (enum place)(fx_random(e.fx) % 4), .in_place = i & 1,
+		};
+		check(&e, &s);
+		fx_destroy(e.fx);
+	}
+}
+
+/*
+ * Big enough to be cut into blocks, k included; checked at random places, for the oracle is slow.
+ */
+static void blocks(void **state)
+{
+	struct fx_opts opts = { .vram_size = 512ull << 20, .slots = 2 };
+	const uint32_t m = 1100, n = 1300, k = 9000;
+	struct onpu_matmul_desc d = {
+		.a_type = ONPU_DTYPE_I8, .b_type = ONPU_DTYPE_I8, .c_type = ONPU_DTYPE_I32,
+		.d_type = ONPU_DTYPE_I32, .flags = ONPU_MATMUL_ACCUMULATE | ONPU_MATMUL_TRANS_B,
+		.m = m, .n = n, .k = k, .a_va = A_VA, .b_va = B_VA, .c_va = D_VA, .d_va = D_VA,
+		.lda = k, .ldb = k, .ldc = n, .ldd = n,
+	};
+	struct onpu_packet p = pk_matmul(DESC), wait = pk_nop();
+	struct fx_queue other;
+	struct env e;
+
+	(void)state;
+	start(&e, &opts);
+	struct matrix a = matrix(&e, A_VA, m, k, k, ONPU_DTYPE_I8, PLACE_CARD, ONPU_PTE_READ);
+	struct matrix b = matrix(&e, B_VA, n, k, k, ONPU_DTYPE_I8, PLACE_CARD, ONPU_PTE_READ);
+	struct matrix c = matrix(&e, D_VA, m, n, n, ONPU_DTYPE_I32, PLACE_CARD, RW);
+	uint8_t *before = malloc(c.size);
+	struct oracle_matmul o = {
+		.m = m, .n = n, .k = k, .dtype = ONPU_DTYPE_I8, .trans_b = true,
+		.accumulate = true, .lda = k, .ldb = k, .ldc = n, .ldd = n, .a = a.flat,
+		.b = b.flat, .c = before,
+	};
+
+	memcpy(before, c.flat, c.size);
+	memcpy(e.desc, &d, sizeof(d));
+	/* A second slot is busy from some point on, so block sizes change on the way. */
+	fx_queue_init(&other, e.fx, 1, 1, 1, 12, 0);
+	for (unsigned int i = 0; i < 4096; i++)
+		fx_push(&other, &wait);
+	fx_submit(&e.q, &p);
+	onpu_card_run(e.fx->card, 3);
+	assert_int_equal(fx_slot(e.fx, 0, ONPU_SLOT_STATE), ONPU_SLOT_RUNNING);
+	fx_ring(&other);
+	assert_int_equal(fx_settle(&e.q), ONPU_SLOT_IDLE);
+	transfer(&e, &c, false);
+	for (unsigned int i = 0; i < 2000; i++) {
+		uint32_t row = fx_random(e.fx) % m, col = fx_random(e.fx) % n, got;
+
+		memcpy(&got, c.flat + ((uint64_t)row * n + col) * 4, 4);
+		assert_int_equal(got, oracle_element(&o, row, col));
+	}
+	free(a.flat);
+	free(b.flat);
+	free(c.flat);
+	free(before);
+	fx_destroy(e.fx);
+}
+
+/* --- malformed descriptors ----------------------------------------------------------- */
+
+static struct onpu_matmul_desc good_desc(void)
+{
+	return (struct onpu_matmul_desc){
+		.a_type = ONPU_DTYPE_F32, .b_type = ONPU_DTYPE_F32, .c_type = ONPU_DTYPE_F32,
+		.d_type = ONPU_DTYPE_F32, .flags = ONPU_MATMUL_ACCUMULATE,
+		.m = 4, .n = 5, .k = 6, .a_va = A_VA, .b_va = B_VA, .c_va = C_VA, .d_va = D_VA,
+		.lda = 6, .ldb = 5, .ldc = 5, .ldd = 5,
+	};
+}
+
+static void submit_desc(struct env *e, const struct onpu_matmul_desc *d)
+{
+	struct onpu_packet p = pk_matmul(DESC);
+
+	memcpy(e->desc, d, sizeof(*d));
+	fx_submit(&e->q, &p);
+}
+
+static void revive(struct env *e)
+{
+	fx_unbind(&e->q);
+	fx_slot_wr(e->fx, 0, ONPU_SLOT_CONSUMER, e->q.producer);
+	fx_slot_wr(e->fx, 0, ONPU_SLOT_CMD, ONPU_SLOT_BIND);
+}
+
+static void bad_desc(struct env *e, struct onpu_matmul_desc d)
+{
+	submit_desc(e, &d);
+	fx_expect_error(&e->q, ONPU_ERR_DESC);
+	assert_int_equal(fx_slot(e->fx, 0, ONPU_SLOT_OPCODE), ONPU_OP_MATMUL);
+	revive(e);
+}
+
+#define BAD(field, value) do { \
+		struct onpu_matmul_desc bad_ = good_desc(); \
+		bad_.field = (value); \
+		bad_desc(&e, bad_); \
+	} while (0)
+
+static void bad_descriptors(void **state)
+{
+	struct onpu_matmul_desc d = good_desc();
+	struct env e;
+
+	(void)state;
+	start(&e, NULL);
+	fx_buffer(e.fx, 1, A_VA, 4096);
+	fx_buffer(e.fx, 1, B_VA, 4096);
+	fx_buffer(e.fx, 1, C_VA, 4096);
+	fx_buffer(e.fx, 1, D_VA, 4096);
+	submit_desc(&e, &d);
+	assert_int_equal(fx_settle(&e.q), ONPU_SLOT_IDLE);
+
+	BAD(a_type, 0);
+	BAD(a_type, ONPU_DTYPE_I32);
+	BAD(a_type, 77);
+	BAD(a_type, ONPU_DTYPE_BF16);
+	BAD(b_type, ONPU_DTYPE_F16);
+	BAD(c_type, 0);
+	BAD(c_type, ONPU_DTYPE_I32);
+	BAD(d_type, ONPU_DTYPE_I32);
+	BAD(d_type, ONPU_DTYPE_BF16);
+	BAD(flags, 0x8 | ONPU_MATMUL_ACCUMULATE);
+	BAD(flags, 0x80000000);
+	BAD(flags, 0);			/* C named but not used */
+	BAD(m, 0);
+	BAD(n, 0);
+	BAD(k, 0);
+	BAD(m, ONPU_DIM_MAX + 1);
+	BAD(n, 0xffffffff);
+	BAD(k, 0x80000000);
+	BAD(reserved0, 1);
+	BAD(a_va, A_VA + 2);
+	BAD(b_va, B_VA + 1);
+	BAD(c_va, C_VA + 3);
+	BAD(d_va, D_VA + 2);
+	BAD(lda, 5);
+	BAD(ldb, 4);
+	BAD(ldc, 4);
+	BAD(ldd, 4);
+	BAD(lda, ONPU_MATMUL_LD_MAX + 1);
+	BAD(ldb, UINT64_MAX);
+	BAD(flags, ONPU_MATMUL_ACCUMULATE | ONPU_MATMUL_TRANS_B);	/* ldb < k */
+	for (unsigned int i = 0; i < ARRAY_SIZE(d.reserved); i++)
+		BAD(reserved[i], 1ull << (i * 3));
+	assert_int_equal(e.fx->guest_errors, 0);
+	fx_destroy(e.fx);
+}
+
+static void operand_faults(void **state)
+{
+	struct onpu_matmul_desc d;
+	struct env e;
+	uint32_t *dst;
+
+	(void)state;
+	start(&e, NULL);
+	fx_buffer(e.fx, 1, A_VA, 4096);
+	fx_buffer(e.fx, 1, B_VA, 4096);
+	fx_buffer(e.fx, 1, C_VA, 4096);
+	dst = fx_buffer(e.fx, 1, D_VA, 4096);
+	dst[0] = 0x12345678;
+
+	/* The last element of A just over the edge: nothing is written. */
+	d = good_desc();
+	d.a_va = A_VA + 4096 - 23 * 4;
+	submit_desc(&e, &d);
+	fx_expect_fault(&e.q, ONPU_FAULT_NOT_PRESENT, ONPU_FAULT_ACCESS_READ, 0, A_VA + 4096);
+	assert_int_equal(dst[0], 0x12345678);
+	revive(&e);
+	/* One element earlier it fits. */
+	d.a_va -= 4;
+	submit_desc(&e, &d);
+	assert_int_equal(fx_settle(&e.q), ONPU_SLOT_IDLE);
+	/* D must be writable, C only readable. */
+	fx_map(e.fx, 1, C_VA, fx_vram(e.fx, 4096, 4096), 4096, ONPU_PTE_READ);
+	fx_map(e.fx, 1, D_VA + 4096, fx_vram(e.fx, 4096, 4096), 4096, ONPU_PTE_READ);
+	fx_invalidate(e.fx, 1);
+	d.d_va = D_VA + 4096;
+	submit_desc(&e, &d);
+	fx_expect_fault(&e.q, ONPU_FAULT_PERMISSION, ONPU_FAULT_ACCESS_WRITE, 0, D_VA + 4096);
+	revive(&e);
+	/* Strides that leave the address space, or overflow on the way there. */
+	d = good_desc();
+	d.ldb = 1ull << 32;
+	d.k = 1u << 17;
+	d.lda = d.k;
+	d.m = 1;
+	submit_desc(&e, &d);
+	fx_expect_error(&e.q, ONPU_ERR_FAULT);
+	revive(&e);
+	/* The descriptor itself. */
+	struct onpu_packet p = pk_matmul(DESC + 4096);
+
+	fx_submit(&e.q, &p);
+	fx_expect_fault(&e.q, ONPU_FAULT_NOT_PRESENT, ONPU_FAULT_ACCESS_READ, 0, DESC + 4096);
+	fx_destroy(e.fx);
+}
+
+/* Rows far apart: only the pages that they touch need be there. */
+static void sparse_rows(void **state)
+{
+	struct onpu_matmul_desc d = good_desc();
+	struct env e;
+	float *row[4], *b, *dst;
+
+	(void)state;
+	start(&e, NULL);
+	for (unsigned int i = 0; i < 4; i++) {
+		row[i] = fx_buffer(e.fx, 1, A_VA + ((uint64_t)i << 33), 4096);
+		for (unsigned int j = 0; j < 6; j++)
+			row[i][j] = (float)(i + 1);
+	}
+	b = fx_buffer(e.fx, 1, B_VA, 4096);
+	for (unsigned int j = 0; j < 30; j++)
+		b[j] = 1.0f;
+	dst = fx_buffer(e.fx, 1, D_VA, 4096);
+	d.flags = 0;
+	d.c_type = 0;
+	d.c_va = 0;
+	d.ldc = 0;
+	d.lda = 1ull << 31;
+	submit_desc(&e, &d);
+	assert_int_equal(fx_settle(&e.q), ONPU_SLOT_IDLE);
+	for (unsigned int i = 0; i < 20; i++)
+		assert_true(dst[i] == (float)(6 * (i / 5 + 1)));
+	fx_destroy(e.fx);
+}
+
+/* A whole address space of pages that are all the same: refused, and quickly. */
+static void too_many_segments(void **state)
+{
+	struct onpu_matmul_desc d = {
+		.a_type = ONPU_DTYPE_I8, .b_type = ONPU_DTYPE_I8, .d_type = ONPU_DTYPE_I32,
+		.m = 1u << 18, .n = 1, .k = 1u << 18, .a_va = A_VA, .b_va = A_VA, .d_va = A_VA,
+		.lda = 1u << 18, .ldb = 1, .ldd = 1,
+	};
+	uint64_t page, table;
+	struct env e;
+
+	(void)state;
+	start(&e, NULL);
+	page = fx_vram(e.fx, 4096, 4096);
+	fx_map(e.fx, 1, A_VA, page, 2u << 20, RW);
+	for (unsigned int i = 0; i < 512; i++)
+		fx_store(fx_pte(e.fx, 1, A_VA + 4096 * i, 0), page | RW | ONPU_PTE_VALID |
+			 ONPU_PTE_LEAF);
+	table = fx_load(fx_pte(e.fx, 1, A_VA, 1));
+	for (unsigned int i = 0; i < 65536 / 2 + 512; i++)
+		fx_store(fx_pte(e.fx, 1, A_VA + ((uint64_t)i << 21), 1), table);
+	submit_desc(&e, &d);
+	fx_expect_error(&e.q, ONPU_ERR_INTERNAL);
+	fx_destroy(e.fx);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(types_and_flags),
+		cmocka_unit_test(random_shapes),
+		cmocka_unit_test(blocks),
+		cmocka_unit_test(bad_descriptors),
+		cmocka_unit_test(operand_faults),
+		cmocka_unit_test(sparse_rows),
+		cmocka_unit_test(too_many_segments),
+	};
+
+	return cmocka_run_group_tests_name("matmul", tests, NULL, NULL);
+}
