@@ -20,14 +20,15 @@
  */
 #include "onpu_internal.h"
 
+/* Neighbours never collide, and regions at round addresses seldom do. */
 static unsigned int small_index(uint64_t vpn)
 {
-	return (vpn ^ (vpn >> 9)) & (TLB_SMALL_ENTRIES - 1);
+	return (vpn ^ vpn >> 9 ^ vpn >> 18 ^ vpn >> 27) & (TLB_SMALL_ENTRIES - 1);
 }
 
 static unsigned int huge_index(uint64_t vpn)
 {
-	return (vpn ^ (vpn >> 6)) & (TLB_HUGE_ENTRIES - 1);
+	return (vpn ^ vpn >> 6 ^ vpn >> 12 ^ vpn >> 18) & (TLB_HUGE_ENTRIES - 1);
 }
 
 const struct tlb_entry *onpu_tlb_lookup(struct tlb *tlb, uint64_t gen, uint64_t va)
