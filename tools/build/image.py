@@ -163,7 +163,7 @@ def _add_program(cpio, name, path, libraries):
 def _installed(cpio, root, libraries):
     for path in tree_files(root):
         name = "/" + str(path.relative_to(root))
-        if re.search(r"\.(h|a|pc|[1-9])$", name):
+        if re.search(r"\.(h|a|pc)$|/share/man/", name):
             continue
         if path.is_symlink():
             cpio.link(_merged(name), os.readlink(path))
