@@ -101,6 +101,7 @@ static int fail_error;
 static unsigned int kill_flags;
 static unsigned int submits;
 static pid_t owner;
+static bool always_wrong, never_answers, crashes;
 
 /* ---- a tree like sysfs ---- */
 
@@ -238,6 +239,13 @@ void fake_kill_next(unsigned int flags)
 	pthread_mutex_lock(&lock);
 	kill_flags = flags;
 	pthread_mutex_unlock(&lock);
+}
+
+void fake_misbehave(bool wrong, bool hang, bool crash)
+{
+	always_wrong = wrong;
+	never_answers = hang;
+	crashes = crash;
 }
 
 unsigned int fake_submits(void)
@@ -380,6 +388,7 @@ static bool matmul(struct queue *queue, uint64_t desc_va)
 		if (!d.data)
 			abort();
 		ref_matmul(desc.flags, desc.m, desc.n, desc.k, &a, &b, &c, &d);
+		d.data[desc.n] ^= always_wrong;
 		for (uint64_t r = 0; r < desc.m && ok; r++)
 			ok = access_vm(queue, desc.d_va + r * desc.ldd * 4, d.data + r * desc.n * 4,
 				       desc.n * 4ull, ONPU_FAULT_ACCESS_WRITE);
@@ -768,6 +777,10 @@ static int query(struct file *file, struct drm_onpu_dev_query *arg)
 		[DRM_ONPU_QUERY_COUNTERS] = { &counters, sizeof(counters) },
 	};
 
+	while (never_answers)
+		pause();
+	if (crashes)
+		abort();
 	if (arg->type >= sizeof(all) / sizeof(all[0]))
 		return -EINVAL;
 	if (arg->size > all[arg->type].size)

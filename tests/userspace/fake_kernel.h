@@ -19,6 +19,8 @@ void fake_fail_open(int error);
 void fake_fail_ioctl(unsigned long request, int error);
 /* The next job stops its queue with these DRM_ONPU_QUEUE_* flags. */
 void fake_kill_next(unsigned int flags);
+/* Spoils results of matmuls; never answers a query; dies of a query. */
+void fake_misbehave(bool wrong, bool hang, bool crash);
 /* Objects that are open in the kernel: files, buffer objects, VMs, queues, syncobjs. */
 unsigned int fake_objects(void);
 /* SUBMIT calls so far. */

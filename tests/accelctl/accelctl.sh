@@ -1,0 +1,67 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# accelctl on the card: output, JSON, exit statuses, and the card without its driver.
+accelctl=accelctl
+jsoncheck=$(dirname "$0")/jsoncheck
+. "$(dirname "$0")/lib/cases.sh"
+
+echo "1..62"
+usage_cases
+
+text 0 "ready" list
+json 0 devices.0.index=0 devices.0.state=ready devices.0.driver=onpu devices.0.node \
+	devices.0.pci_address devices.0.cores devices.0.memory_size error=null -- list
+"$accelctl" list --json | "$jsoncheck" devices.0.pci_address~ devices.0.node~ >"$dir/names"
+pci=$(sed -n 1p "$dir/names")
+node=$(sed -n 2p "$dir/names")
+
+for device in 0 "$pci" "${pci#0000:}" "$node"; do
+	json 0 "device.pci_address=$pci" "device.node=$node" device.pci.bars.0.size \
+		device.pci.msix_enabled=true device.pci.bus_master=true device.card.cores \
+		device.card.types_in.0=f32 device.firmware.version device.kernel_driver.name=onpu \
+		device.counters.packets -- info "$device"
+done
+text 0 "MSI-X .*enabled" info
+text 0 "Firmware " info -d 0
+json 3 error.code=no-device -- info 99
+json 3 error.code=no-device -- info ffff:00:00.0
+json 3 error.code=no-device -- selftest /dev/null
+
+json 0 tests.0.verdict=pass tests.10.verdict=pass failed=0 -- selftest
+text 0 "All 11 tests passed" selftest "$pci"
+
+for type in f32 bf16 fp16 int8; do
+	json 0 parameters.type=$type result.gops_pipelined check.wrong=0 check.checked=1024 \
+		check.elements=6400 -- bench matmul --type $type -m 64 -n 100 -k 70 --iterations 3 --check
+	json 0 check.wrong=0 check.checked=600 -- bench matmul --type $type -m 20 -n 30 -k 40 \
+		--trans-a --trans-b --accumulate --check=full --iterations 1
+done
+text 0 "GFLOP/s" bench matmul -m 33 -n 44 -k 55 --iterations 2
+text 0 "GOP/s" bench matmul --type int8 -m 33 -n 44 -k 55 --iterations 2 --seed 9
+json 4 error.code=device-error -- bench matmul -m 2147483647 -n 1 -k 1
+json 5 error.code=timeout -- bench matmul -m 1024 -n 1024 -k 1024 --iterations 100000 --timeout 1
+
+# Nobody but root may open the node.
+chmod 600 "$node"
+cp "$jsoncheck" "$(command -v accelctl)" "$dir/" 2>/dev/null
+chmod 755 "$dir"
+su -s /bin/sh nobody -c "accelctl info --json" >"$dir/out" 2>"$dir/err"
+got=$?
+"$jsoncheck" error.code=permission-denied exit_status=7 device.pci_address="$pci" <"$dir/out" >"$dir/why" &&
+	[ $got = 7 ]
+result $? "permission denied"
+
+# Without the driver.
+echo "$pci" >/sys/bus/pci/drivers/onpu/unbind
+text 0 "the onpu driver is not bound" list
+json 0 devices.0.state=unbound devices.0.index=null devices.0.driver=null \
+	"devices.0.pci_address=$pci" -- list
+json 6 error.code=driver-not-bound "device.pci_address=$pci" device.state=unbound \
+	device.pci.bars.0.size -- info
+json 6 error.code=driver-not-bound -- selftest "$pci"
+text 6 "is not bound to it" bench matmul
+echo "$pci" >/sys/bus/pci/drivers/onpu/bind
+json 0 device.state=ready -- info "$pci"
+json 0 failed=0 -- selftest
+
+exit $failed

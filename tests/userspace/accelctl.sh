@@ -1,0 +1,45 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# accelctl on a machine without a card, and on the cards of fake_kernel.c.
+# accelctl.sh ACCELCTL FAKE-ACCELCTL JSONCHECK CASES
+accelctl=$1 fake=$2 jsoncheck=$3
+. "$4"
+
+usage_cases
+json 3 error.code=no-device devices -- list
+json 3 error.code=no-device -- info
+json 3 error.code=no-device -- selftest
+json 3 error.code=no-device -- bench matmul
+text 3 "no card in this machine" list
+
+# with NAME=VALUE json|text ...: the same with this in the environment.
+with() {
+	export "${1?}"
+	variable=${1%%=*}
+	shift
+	"$@"
+	unset "$variable"
+}
+
+accelctl=$fake
+json 0 devices.0.index=0 devices.0.state=ready devices.1.index=1 devices.0.cores=4 -- list
+text 0 "0000:00:1e.0 .*ready" list
+json 0 device.pci_address=0000:00:1f.0 device.card.cores=4 device.card.types_in.3=i8 \
+	device.firmware.version=1.2.3 -- info 1
+json 0 device.index=0 -- info 00:1e.0
+json 0 check.wrong=0 check.checked=1024 check.elements=2000 -- bench matmul -m 40 -n 50 -k 30 \
+	--iterations 2 --check
+json 0 check.wrong=0 check.checked=120 -- bench matmul --type int8 -m 10 -n 12 -k 9 --trans-a \
+	--accumulate --check=full
+# The firmware of that card has no heartbeat: a test must fail, and the others still run.
+json 1 tests.1.verdict=fail tests.10.verdict=pass failed=1 error.code=check-failed -- selftest
+text 1 "FAIL  firmware-heartbeat" selftest
+with FAKE_WRONG=1 json 1 check.wrong error.code=check-failed -- bench matmul -m 9 -n 9 -k 9 --check=full
+with FAKE_HANG=1 json 5 error.code=timeout -- info --timeout 1
+with FAKE_CRASH=1 json 4 error.code=device-error -- info
+with FAKE_EACCES=1 json 7 error.code=permission-denied device.state=error -- info
+with FAKE_EACCES=1 json 0 devices.0.state=error devices.0.state_detail -- list
+with FAKE_CARDS=0 json 3 error.code=no-device -- list
+
+echo "1..$number"
+exit $failed
