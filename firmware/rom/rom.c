@@ -290,6 +290,8 @@ static __u32 load(void)
 		fail = check_signature(h);
 	if (!fail)
 		fail = check_header(h);
+	if (fail)
+		return fail;
 	for (__u32 i = 0; !fail && i < h->num_sections; i++)
 		fail = load_section(h, &img, i);
 	if (fail)
