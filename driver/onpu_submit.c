@@ -56,8 +56,7 @@ static int onpu_submit_check_job(struct onpu_submit *submit, const struct drm_on
 
 	if (ONPU_BAD(drm, job->flags) ||
 	    ONPU_BAD(drm, job->cmd_count > submit->queue->odev->caps.call_max) ||
-	    ONPU_BAD(drm, job->cmd_va % ONPU_PACKET_SIZE) ||
-	    ONPU_BAD(drm, !job->cmd_count && job->cmd_va))
+	    ONPU_BAD(drm, job->cmd_va % ONPU_PACKET_SIZE))
 		return -EINVAL;
 	if (ONPU_BAD(drm, job->cmd_count && job->cmd_va < ONPU_VA_USER_START) ||
 	    ONPU_BAD(drm, job->cmd_va > ONPU_VA_USER_END) ||
