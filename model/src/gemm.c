@@ -312,17 +312,18 @@ static void tile_item(void *arg, size_t index)
 	find_rows(g, &t, sliver_start(&g->a, is1) - i0, sliver_start(&g->b, js1) - j0);
 
 	fpmode_enter(&mode);
-	for (uint32_t js = js0; js < js1; js++) {
-		const uint32_t *b = g->b.packed + js * g->b.stride;
-		uint32_t col = sliver_start(&g->b, js) - j0;
-		uint32_t cols = sliver_start(&g->b, js + 1) - j0 - col;
+	for (uint32_t is = is0; is < is1; is++) {
+		const uint32_t *a = sliver_data(g, &g->a, is);
+		uint32_t row = sliver_start(&g->a, is) - i0;
+		uint32_t rows = sliver_start(&g->a, is + 1) - i0 - row;
+		bool direct = all_direct(&t, row, rows);
 
-		for (uint32_t is = is0; is < is1; is++) {
-			const uint32_t *a = sliver_data(g, &g->a, is);
-			uint32_t row = sliver_start(&g->a, is) - i0;
-			uint32_t rows = sliver_start(&g->a, is + 1) - i0 - row;
+		for (uint32_t js = js0; js < js1; js++) {
+			const uint32_t *b = g->b.packed + js * g->b.stride;
+			uint32_t col = sliver_start(&g->b, js) - j0;
+			uint32_t cols = sliver_start(&g->b, js + 1) - j0 - col;
 
-			if (all_direct(&t, row, rows))
+			if (direct)
 				kern->tile(rows, cols, g->units, a, b,
 					   t.in ? t.in_row + row : NULL, t.out_row + row, col,
 					   g->last);

@@ -17,6 +17,7 @@
 #define MR	6u
 #define NR	16u
 #define W	8u	/* lanes of a register */
+#define AHEAD	16u	/* steps of k between the prefetch of a packed operand and its use */
 
 #define TAVX2	__attribute__((target("avx2,fma,f16c")))
 #define TVNNI	__attribute__((target("avx2,fma,f16c,avxvnni")))
@@ -311,6 +312,8 @@ TAVX2 GEMM_INLINE void tile_avx2_n(const unsigned int mr, const unsigned int nv,
 	for (size_t k = 0; k < units; k++, a += W, b += NR) {
 		__m256i bv[2];
 
+		_mm_prefetch((const char *)(a + W * AHEAD), _MM_HINT_T0);
+		_mm_prefetch((const char *)(b + NR * AHEAD), _MM_HINT_T0);
 		GEMM_UNROLL
 		for (unsigned int v = 0; v < nv; v++)
 			bv[v] = _mm256_load_si256((const __m256i *)(b + v * W));
@@ -354,6 +357,8 @@ TVNNI GEMM_INLINE void tile_vnni_n(const unsigned int mr, const unsigned int nv,
 	for (size_t k = 0; k < units; k++, a += W, b += NR) {
 		__m256i bv[2];
 
+		_mm_prefetch((const char *)(a + W * AHEAD), _MM_HINT_T0);
+		_mm_prefetch((const char *)(b + NR * AHEAD), _MM_HINT_T0);
 		GEMM_UNROLL
 		for (unsigned int v = 0; v < nv; v++)
 			bv[v] = _mm256_load_si256((const __m256i *)(b + v * W));

@@ -19,6 +19,7 @@
 #define MR	14u
 #define NR	32u
 #define W	16u	/* lanes of a register */
+#define AHEAD	16u	/* steps of k between the prefetch of a packed operand and its use */
 
 #define T512	__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,f16c,avx2")))
 #define TVNNI	__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma,f16c,avx2")))
@@ -250,6 +251,9 @@ T512 GEMM_INLINE void tile_f32_n(const unsigned int mr, const unsigned int nv, u
 	for (size_t k = 0; k < units; k++, a += 16, b += NR) {
 		__m512 bv[2];
 
+		_mm_prefetch((const char *)(a + 16 * AHEAD), _MM_HINT_T0);
+		_mm_prefetch((const char *)(b + NR * AHEAD), _MM_HINT_T0);
+		_mm_prefetch((const char *)(b + NR * AHEAD + W), _MM_HINT_T0);
 		GEMM_UNROLL
 		for (unsigned int v = 0; v < nv; v++)
 			bv[v] = _mm512_load_ps(b + v * W);
@@ -334,6 +338,9 @@ TVNNI GEMM_INLINE void tile_i8_n(const unsigned int mr, const unsigned int nv, u
 	for (size_t k = 0; k < units; k++, a += 16, b += NR) {
 		__m512i bv[2];
 
+		_mm_prefetch((const char *)(a + 16 * AHEAD), _MM_HINT_T0);
+		_mm_prefetch((const char *)(b + NR * AHEAD), _MM_HINT_T0);
+		_mm_prefetch((const char *)(b + NR * AHEAD + W), _MM_HINT_T0);
 		GEMM_UNROLL
 		for (unsigned int v = 0; v < nv; v++)
 			bv[v] = _mm512_load_si512(b + v * W);
@@ -374,14 +381,14 @@ TVNNI static void tile_i8(unsigned int rows, unsigned int cols, size_t units, co
 
 const struct gemm_kernel gemm_avx512_f32 = {
 	.name = "avx512-f32", .supported = have_avx512, .isa = ONPU_GEMM_ISA_AVX512,
-	.mr = MR, .nr = NR, .a_lanes = 16, .ku = 1, .kc = 384, .tile_m = 24, .tile_n = 8,
+	.mr = MR, .nr = NR, .a_lanes = 16, .ku = 1, .kc = 512, .tile_m = 24, .tile_n = 8,
 	.pack_rows = pack_rows_f, .pack_cols = pack_cols_f, .tile = tile_f32,
 };
 
 const struct gemm_kernel gemm_avx512vnni_i8 = {
 	.name = "avx512vnni-i8", .supported = have_avx512vnni, .isa = ONPU_GEMM_ISA_AVX512VNNI,
 	.integer = true, .a_biased = true, .b_head = NR,
-	.mr = MR, .nr = NR, .a_lanes = 16, .ku = 4, .kc = 1536, .tile_m = 24, .tile_n = 8,
+	.mr = MR, .nr = NR, .a_lanes = 16, .ku = 4, .kc = 2048, .tile_m = 24, .tile_n = 8,
 	.pack_rows = pack_rows_i, .pack_cols = pack_cols_i, .finish_b = finish_b_vnni,
 	.tile = tile_i8,
 };

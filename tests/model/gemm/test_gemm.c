@@ -484,7 +484,7 @@ static void test_random(void **state)
 /* k beyond every kernel's block, so that sums wait in D; rows longer than a page. */
 static void test_k_blocks(void **state)
 {
-	static const uint32_t ks[] = { 127, 129, 383, 384, 385, 769, 1536, 1537, 3100 };
+	static const uint32_t ks[] = { 127, 129, 383, 385, 511, 512, 513, 769, 1025, 1537, 2049, 3100 };
 
 	(void)state;
 	for (unsigned int i = 0; i < sizeof(ks) / 4; i++)
