@@ -40,9 +40,13 @@ unexpected_trap:
 	.section .tohost, "aw", @progbits
 	.balign	64
 	.globl	tohost
+	.type	tohost, @object
+	.size	tohost, 8
 tohost:	.dword	0
 	.globl	fromhost
-fromhost: .dword 0
+	.type	fromhost, @object
+	.size	fromhost, 8
+fromhost: .dword	0
 	.endm
 
 	/* The first section falls into the second. */
