@@ -28,7 +28,7 @@ int arena_init(struct arena *arena, struct accel_context *context)
 	arena->pointer = pointer;
 	arena->head = ARENA_RESERVED;
 	arena->tail = ARENA_RESERVED;
-	arena->empty = true;
+	arena->live = 0;
 	return 0;
 }
 
@@ -47,10 +47,10 @@ int64_t arena_alloc(struct arena *arena, uint32_t size)
 	uint32_t start;
 
 	size = arena_round(size);
-	if (arena->empty)
+	if (!arena->live)
 		arena->head = arena->tail = ARENA_RESERVED;
 	start = arena->head;
-	if (arena->empty || arena->head > arena->tail) {
+	if (!arena->live || arena->head > arena->tail) {
 		/* Free: head to the end, then the beginning up to the tail. */
 		if (ARENA_SIZE - start < size) {
 			start = ARENA_RESERVED;
@@ -61,20 +61,19 @@ int64_t arena_alloc(struct arena *arena, uint32_t size)
 		return -EAGAIN;
 	}
 	arena->head = start + size;
-	arena->empty = false;
+	arena->live++;
 	return start;
 }
 
-void arena_free_to(struct arena *arena, uint32_t end, bool last)
+void arena_free_oldest(struct arena *arena, uint32_t end)
 {
 	arena->tail = end;
-	if (last)
-		arena->empty = true;
+	arena->live--;
 }
 
 /* After a wrap the end of the ring stays skipped, which costs room but is right. */
-void arena_undo(struct arena *arena, uint32_t end, uint32_t size, bool last)
+void arena_undo(struct arena *arena, uint32_t end, uint32_t size)
 {
 	arena->head = end - arena_round(size);
-	arena->empty = last;
+	arena->live--;
 }

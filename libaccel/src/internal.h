@@ -155,7 +155,7 @@ struct arena {
 	uint8_t *pointer;
 	uint32_t head;		/* where the next allocation starts */
 	uint32_t tail;		/* start of the oldest allocation in use */
-	bool empty;
+	uint32_t live;		/* allocations in use; head == tail is empty or full */
 };
 
 #define ARENA_SIZE	(256u << 10)
@@ -171,9 +171,9 @@ int64_t arena_alloc(struct arena *arena, uint32_t size);
 /* What an allocation of @size bytes takes. */
 uint32_t arena_round(uint32_t size);
 /* Takes the newest allocation back, which ended at @end. */
-void arena_undo(struct arena *arena, uint32_t end, uint32_t size, bool last);
-/* Everything up to @end (offset + size of an allocation) is free again. */
-void arena_free_to(struct arena *arena, uint32_t end, bool last);
+void arena_undo(struct arena *arena, uint32_t end, uint32_t size);
+/* Frees the oldest allocation, which ends at @end. */
+void arena_free_oldest(struct arena *arena, uint32_t end);
 
 /* A submission in flight and what it keeps alive. */
 struct job {

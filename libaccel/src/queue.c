@@ -44,7 +44,7 @@ uint64_t queue_done(const struct accel_queue *queue)
 static void free_job(struct accel_queue *queue, struct job *job)
 {
 	if (job->arena_end)
-		arena_free_to(&queue->arena, job->arena_end, !job->next);
+		arena_free_oldest(&queue->arena, job->arena_end);
 	else
 		bo_fini(&job->own);
 	for (unsigned int i = 0; i < job->buffer_count; i++)

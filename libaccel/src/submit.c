@@ -34,7 +34,9 @@ static int64_t arena_alloc_wait(struct accel_queue *queue, uint32_t size)
 
 		if (offset >= 0)
 			return offset;
-		/* Something is in use, else it would have fitted. */
+		/* Some job in flight has it: an empty arena holds any size that comes here. */
+		if (!queue->oldest)
+			return fail(-ENOMEM, "command memory is lost");
 		point = queue->oldest->point;
 		ret = queue_wait_fence(queue, point, ACCEL_FOREVER);
 		if (ret)
@@ -262,7 +264,7 @@ static int submit_locked(struct accel_queue *queue, const struct submission *sub
 		return 0;
 	}
 	if (commands.arena_end)
-		arena_undo(&queue->arena, commands.arena_end, size, !queue->oldest);
+		arena_undo(&queue->arena, commands.arena_end, size);
 	else
 		bo_fini(&commands.own);
 	return ret;

@@ -5,7 +5,7 @@ accelctl=accelctl
 jsoncheck=$(dirname "$0")/jsoncheck
 . "$(dirname "$0")/lib/cases.sh"
 
-echo "1..62"
+echo "1..63"
 usage_cases
 
 text 0 "ready" list
@@ -38,7 +38,8 @@ for type in f32 bf16 fp16 int8; do
 done
 text 0 "GFLOP/s" bench matmul -m 33 -n 44 -k 55 --iterations 2
 text 0 "GOP/s" bench matmul --type int8 -m 33 -n 44 -k 55 --iterations 2 --seed 9
-json 4 error.code=device-error -- bench matmul -m 2147483647 -n 1 -k 1
+json 2 error.code=usage -- bench matmul -m 2147483647 -n 1 -k 1
+json 4 error.code=device-error -- bench matmul -m 200000 -n 200000 -k 1
 json 5 error.code=timeout -- bench matmul -m 1024 -n 1024 -k 1024 --iterations 100000 --timeout 1
 
 # Nobody but root may open the node.

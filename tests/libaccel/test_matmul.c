@@ -37,7 +37,7 @@ static void make_side(struct fixture *f, struct side *side, struct accel_matrix 
 	side->ref.ld = columns + gap;
 	side->ref.data = malloc(side->elements * size);
 	assert_non_null(side->ref.data);
-	ref_fill(&side->ref, side->elements, seed);
+	ref_fill(&side->ref, side->elements, seed, true);
 	side->buffer = make_buffer(f, side->elements * size, CARD);
 	ok(accel_buffer_write(side->buffer, 0, side->ref.data, side->elements * size));
 	matrix->buffer = side->buffer;

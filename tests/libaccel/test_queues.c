@@ -239,6 +239,10 @@ static void large_and_small(void **state)
 		p[i].b = (struct accel_matrix){ .buffer = buffers[1] };
 		p[i].d = (struct accel_matrix){ .buffer = buffers[2] };
 	}
+	/* The arena is free again although the last to finish did not use it. */
+	ok(accel_matmul_async(f->queue, p, NULL));
+	ok(accel_matmul_many_async(f->queue, p, COUNT, NULL));
+	ok(accel_queue_finish(f->queue, ACCEL_FOREVER));
 	for (unsigned int i = 0; i < 10; i++) {
 		ok(accel_matmul_many_async(f->queue, p, COUNT, NULL));
 		for (unsigned int j = 0; j <= i; j++)
@@ -246,8 +250,8 @@ static void large_and_small(void **state)
 	}
 	ok(accel_queue_finish(f->queue, ACCEL_FOREVER));
 	ok(accel_buffer_read(buffers[2], 0, result, sizeof(result)));
-	/* 10 * COUNT + the sum over i of the sum over j <= i of 1 + 20 j */
-	assert_true(result[3][4] == 10 * COUNT + 55 + 20 * 165);
+	/* 11 * COUNT + 1 + the sum over i of the sum over j <= i of 1 + 20 j */
+	assert_true(result[3][4] == 11 * COUNT + 1 + 55 + 20 * 165);
 	for (int i = 0; i < 3; i++)
 		accel_buffer_destroy(buffers[i]);
 	free(p);

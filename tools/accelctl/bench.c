@@ -160,11 +160,11 @@ static int upload(struct job *job, int i, uint32_t seed)
 
 	job->matrices[i].data = malloc(size);
 	if (!job->matrices[i].data)
-		abort();
+		return -ENOMEM;
 	ret = accel_buffer_create(job->context, size, ACCEL_BUFFER_CARD, &job->buffers[i]);
 	if (ret || i == 3)
 		return ret;
-	ref_fill(&job->matrices[i], job->elements[i], seed + (uint32_t)i);
+	ref_fill(&job->matrices[i], job->elements[i], seed + (uint32_t)i, false);
 	return accel_buffer_write(job->buffers[i], 0, job->matrices[i].data, size);
 }
 
@@ -345,7 +345,9 @@ static enum status run_job(struct ctl *ctl, struct job *job)
 		ret = prepare(job, bench);
 	if (!ret)
 		ret = measure(job, bench->iterations);
-	if (ret) {
+	if (ret == -ENOMEM) {
+		status = error(ctl, STATUS_DEVICE, "not enough memory for the operands");
+	} else if (ret) {
 		status = accel_failed(ctl, ret);
 	} else {
 		report(ctl, job);
@@ -360,6 +362,16 @@ static enum status run_job(struct ctl *ctl, struct job *job)
 	accel_context_destroy(job->context);
 	free(job->times);
 	return status;
+}
+
+static enum status check_dims(struct ctl *ctl, const struct card *card)
+{
+	const struct bench *bench = &ctl->bench;
+	uint32_t max = card->info.dim_max;
+
+	if (bench->m > max || bench->n > max || bench->k > max)
+		return error(ctl, STATUS_USAGE, "the card's matmuls end at %u x %u x %u", max, max, max);
+	return STATUS_OK;
 }
 
 static enum status run_bench(struct ctl *ctl)
@@ -385,7 +397,9 @@ static enum status run_bench(struct ctl *ctl)
 	if (status)
 		return status;
 	add_text(ctl->doc, "pci_address", card.pci.address);
-	status = run_job(ctl, &job);
+	status = check_dims(ctl, &card);
+	if (!status)
+		status = run_job(ctl, &job);
 	accel_device_close(job.device);
 	return status;
 }

@@ -95,27 +95,42 @@ void ref_matmul(uint32_t flags, uint32_t m, uint32_t n, uint32_t k, const struct
 	}
 }
 
-void ref_fill(struct ref_matrix *matrix, uint64_t elements, uint32_t seed)
+/* Bits of a float with @fraction bits from random bits: exponents 2^-16 .. 2^15. */
+static uint32_t random_float(uint32_t x, unsigned int fraction, bool subnormals)
+{
+	uint32_t sign = x >> 31 << (fraction + 8);
+	uint32_t exponent = subnormals && (x >> 23 & 0xff) == 7 ? 0 : 111 + (x >> 24 & 31);
+
+	return sign | exponent << fraction | (x & ((1u << fraction) - 1));
+}
+
+/* The same for binary16, whose exponents are all used but that of Inf and NaN. */
+static uint32_t random_half(uint32_t x, bool subnormals)
+{
+	uint32_t exponent = subnormals ? (x >> 16 & 0x1f) % 31 : 1 + (x >> 16 & 0x1f) % 30;
+
+	return (x & 0x83ff) | exponent << 10;
+}
+
+void ref_fill(struct ref_matrix *matrix, uint64_t elements, uint32_t seed, bool subnormals)
 {
 	size_t size = accel_type_size(matrix->type);
 	uint32_t x = seed * 2654435761u + 12345;
 
 	for (uint64_t i = 0; i < elements; i++) {
-		uint8_t *p = matrix->data + i * size;
 		uint32_t bits;
 
 		x ^= x << 13;
 		x ^= x >> 17;
 		x ^= x << 5;
 		bits = x;
-		if (matrix->type == ACCEL_TYPE_F32)	/* 2^-16 .. 2^15, one in 256 subnormal */
-			bits = (x & 0x807fffff) | ((x >> 23 & 0xff) == 7 ? 0 :
-						   (111 + (x >> 24 & 31)) << 23);
+		if (matrix->type == ACCEL_TYPE_F32)
+			bits = random_float(x, 23, subnormals);
 		else if (matrix->type == ACCEL_TYPE_BF16)
-			bits = (x & 0x807f) | ((x >> 16 & 0xff) == 7 ? 0 : (111 + (x >> 16 & 31)) << 7);
-		else if (matrix->type == ACCEL_TYPE_F16)	/* all but Inf and NaN */
-			bits = (x & 0x83ff) | (x >> 16 & 0x1f) % 31 << 10;
-		memcpy(p, &bits, size);
+			bits = random_float(x, 7, subnormals);
+		else if (matrix->type == ACCEL_TYPE_F16)
+			bits = random_half(x, subnormals);
+		memcpy(matrix->data + i * size, &bits, size);
 	}
 }
 

@@ -8,6 +8,7 @@
 
 #include <accel/accel.h>
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* One operand in CPU memory. */
@@ -31,8 +32,11 @@ uint32_t ref_element(uint32_t flags, uint32_t k, const struct ref_matrix *a,
 void ref_matmul(uint32_t flags, uint32_t m, uint32_t n, uint32_t k, const struct ref_matrix *a,
 		const struct ref_matrix *b, const struct ref_matrix *c, struct ref_matrix *d);
 
-/* Deterministic operands: small integers, fractions, signs, and now and then a subnormal. */
-void ref_fill(struct ref_matrix *matrix, uint64_t elements, uint32_t seed);
+/*
+ * Deterministic operands: all signs and fractions, exponents around 1. With @subnormals
+ * one in 256 is subnormal or zero, which some processors multiply a hundred times slower.
+ */
+void ref_fill(struct ref_matrix *matrix, uint64_t elements, uint32_t seed, bool subnormals);
 
 /* NaNs are equal whatever their bits when numerics.md leaves them open. */
 int ref_same(uint32_t type, uint32_t x, uint32_t y);

@@ -178,9 +178,9 @@ static bool product(struct bed *bed, uint32_t type, uint32_t flags, struct accel
 	b.data = memory + place;
 	d.data = memory + 2 * place;
 	d.type = type == ACCEL_TYPE_I8 ? ACCEL_TYPE_I32 : ACCEL_TYPE_F32;
-	ref_fill(&a, place / 8, 1);
-	ref_fill(&b, place / 8, 2);
-	ref_fill(&d, place / 8, 3);
+	ref_fill(&a, place / 8, 1, true);
+	ref_fill(&b, place / 8, 2, true);
+	ref_fill(&d, place / 8, 3, true);
 	/* The reference's C: what D holds before. */
 	c = d;
 	c.data = memory + 3 * place;
