@@ -47,6 +47,9 @@ static void onpu_postclose(struct drm_device *drm, struct drm_file *file)
 	onpu_queue_file_close(ofile);
 	onpu_vm_close_all(ofile);
 	onpu_file_put(ofile);
+
+	/* What the file had is free again, and the module with it, when this returns. */
+	onpu_flush_teardown();
 }
 
 static void onpu_show_fdinfo(struct drm_printer *p, struct drm_file *file)
