@@ -33,6 +33,7 @@ FIXTURE_SETUP(bo)
 FIXTURE_TEARDOWN(bo)
 {
 	close(self->fd);
+	onpu_unmap_all();
 	EXPECT_TRUE(onpu_memory_is_back(&self->before));
 }
 
@@ -167,6 +168,7 @@ TEST_F(bo, partial_maps)
 	if (tail != MAP_FAILED) {
 		tail[5] = 77;
 		EXPECT_EQ(77, all[3 * PAGE + 5]);
+		munmap(tail, PAGE);
 	}
 	EXPECT_EQ(0, munmap(all + PAGE, PAGE));
 	all[0] = 1;
@@ -293,6 +295,7 @@ FIXTURE_SETUP(full)
 FIXTURE_TEARDOWN(full)
 {
 	close(self->fd);
+	onpu_unmap_all();
 	EXPECT_TRUE(onpu_memory_is_back(&self->before));
 }
 

@@ -44,9 +44,9 @@ FIXTURE_TEARDOWN(fault)
 	EXPECT_EQ(0x600d, *(volatile uint64_t *)&self->other.packets[101]);
 	EXPECT_EQ(0, onpu_queue_state(self->other.fd, self->other.queue, &state));
 	EXPECT_EQ(0, state.flags);
-	munmap(self->data.cpu, self->data.size);
 	onpu_env_fini(&self->other);
 	onpu_env_fini(&self->env);
+	onpu_unmap_all();
 	EXPECT_TRUE(onpu_memory_is_back(&self->before));
 }
 

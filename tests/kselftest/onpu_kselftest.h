@@ -60,30 +60,6 @@ static inline bool onpu_is_driver(int fd)
 	return !onpu_ioctl(fd, DRM_IOCTL_VERSION, &version) && !strcmp(name, "onpu");
 }
 
-/* Opens card number @index in the order of the nodes' numbers. */
-static inline int onpu_open_card(unsigned int index)
-{
-	char path[64];
-
-	for (int i = 0; i < 64; i++) {
-		int fd;
-
-		snprintf(path, sizeof(path), "/dev/accel/accel%d", i);
-		fd = open(path, O_RDWR | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		if (onpu_is_driver(fd) && index-- == 0)
-			return fd;
-		close(fd);
-	}
-	return -ENODEV;
-}
-
-static inline int onpu_open(void)
-{
-	return onpu_open_card(0);
-}
-
 /* The card's directory in sysfs, by the node that @fd has open. */
 static inline int onpu_sysfs(int fd, char *path, size_t size)
 {
@@ -100,6 +76,47 @@ static inline int onpu_sysfs(int fd, char *path, size_t size)
 	snprintf(path, size, "%s", real);
 	free(real);
 	return 0;
+}
+
+/*
+ * Opens card number @index in the order of PCI addresses: a card that was unbound and bound
+ * again is still the same one, whatever its node is called then.
+ */
+static inline int onpu_open_card(unsigned int index)
+{
+	char path[512], names[64][64];
+	int fds[64], count = 0, found = -ENODEV;
+
+	for (int i = 0; i < 64; i++) {
+		int fd;
+
+		snprintf(path, sizeof(path), "/dev/accel/accel%d", i);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (!onpu_is_driver(fd) || onpu_sysfs(fd, path, sizeof(path))) {
+			close(fd);
+			continue;
+		}
+		snprintf(names[count], sizeof(names[0]), "%s", strrchr(path, '/') + 1);
+		fds[count++] = fd;
+	}
+	for (int i = 0; i < count; i++) {
+		unsigned int before = 0;
+
+		for (int j = 0; j < count; j++)
+			before += strcmp(names[j], names[i]) < 0;
+		if (before == index && found < 0)
+			found = fds[i];
+		else
+			close(fds[i]);
+	}
+	return found;
+}
+
+static inline int onpu_open(void)
+{
+	return onpu_open_card(0);
 }
 
 static inline int onpu_write_file(const char *path, const char *text)
@@ -225,6 +242,29 @@ static inline int onpu_bo_offset(int fd, uint32_t handle, uint64_t *offset)
 	return ret;
 }
 
+/* Mapped memory stays allocated, so tear-downs unmap before they look at the accounts. */
+#define ONPU_MAPS 256
+static struct {
+	void *ptr;
+	uint64_t size;
+} onpu_maps[ONPU_MAPS];
+
+static inline void onpu_unmap_all(void)
+{
+	for (int i = 0; i < ONPU_MAPS; i++)
+		if (onpu_maps[i].ptr)
+			munmap(onpu_maps[i].ptr, onpu_maps[i].size);
+	memset(onpu_maps, 0, sizeof(onpu_maps));
+}
+
+static inline void onpu_bo_unmap(void *ptr, uint64_t size)
+{
+	munmap(ptr, size);
+	for (int i = 0; i < ONPU_MAPS; i++)
+		if (onpu_maps[i].ptr == ptr)
+			onpu_maps[i].ptr = NULL;
+}
+
 /* NULL on failure. */
 static inline void *onpu_bo_map(int fd, uint32_t handle, uint64_t size)
 {
@@ -234,7 +274,16 @@ static inline void *onpu_bo_map(int fd, uint32_t handle, uint64_t size)
 	if (onpu_bo_offset(fd, handle, &offset))
 		return NULL;
 	ptr = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
-	return ptr == MAP_FAILED ? NULL : ptr;
+	if (ptr == MAP_FAILED)
+		return NULL;
+	for (int i = 0; i < ONPU_MAPS; i++) {
+		if (!onpu_maps[i].ptr) {
+			onpu_maps[i].ptr = ptr;
+			onpu_maps[i].size = size;
+			break;
+		}
+	}
+	return ptr;
 }
 
 /* ---- address spaces ---------------------------------------------------- */
@@ -540,7 +589,7 @@ static inline int onpu_buf_new(struct onpu_env *env, uint64_t size, uint32_t fla
 static inline void onpu_buf_free(struct onpu_env *env, struct onpu_buf *buf)
 {
 	onpu_unmap(env->fd, env->vm, buf->va, buf->size);
-	munmap(buf->cpu, buf->size);
+	onpu_bo_unmap(buf->cpu, buf->size);
 	onpu_bo_close(env->fd, buf->handle);
 }
 
@@ -573,7 +622,7 @@ static inline int onpu_env_init(struct onpu_env *env)
 static inline void onpu_env_fini(struct onpu_env *env)
 {
 	close(env->fd);
-	munmap(env->cmd.cpu, env->cmd.size);
+	onpu_bo_unmap(env->cmd.cpu, env->cmd.size);
 }
 
 /* Another queue in the place of the environment's, which may be dead. */

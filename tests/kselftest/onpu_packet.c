@@ -38,9 +38,8 @@ FIXTURE_SETUP(packet)
 
 FIXTURE_TEARDOWN(packet)
 {
-	munmap(self->a.cpu, SIZE);
-	munmap(self->b.cpu, SIZE);
 	onpu_env_fini(&self->env);
+	onpu_unmap_all();
 	EXPECT_TRUE(onpu_memory_is_back(&self->before));
 }
 
@@ -282,11 +281,8 @@ FIXTURE_SETUP(matmul)
 
 FIXTURE_TEARDOWN(matmul)
 {
-	munmap(self->desc.cpu, self->desc.size);
-	munmap(self->a.cpu, self->a.size);
-	munmap(self->b.cpu, self->b.size);
-	munmap(self->d.cpu, self->d.size);
 	onpu_env_fini(&self->env);
+	onpu_unmap_all();
 	EXPECT_TRUE(onpu_memory_is_back(&self->before));
 }
 

@@ -25,6 +25,7 @@ FIXTURE_SETUP(queue)
 FIXTURE_TEARDOWN(queue)
 {
 	onpu_env_fini(&self->env);
+	onpu_unmap_all();
 	EXPECT_TRUE(onpu_memory_is_back(&self->before));
 }
 

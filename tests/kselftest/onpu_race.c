@@ -77,16 +77,18 @@ static void submit_something(struct worker *w, struct shared *s)
 
 static void create_bo(struct worker *w, struct shared *s)
 {
-	uint64_t size = PAGE << draw(w, 10);
+	uint64_t size = PAGE << draw(w, 10), offset;
 	struct onpu_packet *packets;
 	uint32_t handle;
 
 	if (onpu_bo_create(s->fd, size, 1 + draw(w, 3), draw(w, 4) ? 0 : PICK(vms), &handle))
 		return;
-	packets = onpu_bo_map(s->fd, handle, PAGE);
-	if (packets) {
-		write_commands(w, packets);
-		munmap(packets, PAGE);
+	if (!onpu_bo_offset(s->fd, handle, &offset)) {
+		packets = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, (off_t)offset);
+		if (packets != MAP_FAILED) {
+			write_commands(w, packets);
+			munmap(packets, PAGE);
+		}
 	}
 	handle = PUT(bos, handle);
 	if (handle)

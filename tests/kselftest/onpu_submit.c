@@ -25,8 +25,8 @@ FIXTURE_SETUP(submit)
 
 FIXTURE_TEARDOWN(submit)
 {
-	munmap(self->data.cpu, self->data.size);
 	onpu_env_fini(&self->env);
+	onpu_unmap_all();
 	EXPECT_TRUE(onpu_memory_is_back(&self->before));
 }
 

@@ -41,13 +41,13 @@ FIXTURE_SETUP(vm)
 	ASSERT_NE(NULL, data);
 	for (uint32_t i = 0; i < BO_SIZE / 4; i++)
 		data[i] = (uint32_t)(i / (PAGE / 4)) + 1;
-	munmap(data, BO_SIZE);
+	onpu_bo_unmap(data, BO_SIZE);
 }
 
 FIXTURE_TEARDOWN(vm)
 {
-	munmap(self->result.cpu, self->result.size);
 	onpu_env_fini(&self->env);
+	onpu_unmap_all();
 	EXPECT_TRUE(onpu_memory_is_back(&self->before));
 }
 

@@ -84,7 +84,8 @@ def _accel_args(config):
 def _card_args(config):
     args = []
     for index in range(config.cards):
-        options = f"onpu,bus=rp{index},id=card{index},vram={config.vram}"
+        options = (f"onpu,bus=rp{index},id=card{index},serial={index + 1},"
+                   f"vram={config.vram}")
         if config.card_options:
             options += f",{config.card_options}"
         args += ["-device", f"pcie-root-port,id=rp{index},bus=pcie.0,chassis={index + 1},"
