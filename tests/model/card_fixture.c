@@ -194,13 +194,22 @@ static void *dma_main(void *arg)
 
 /* --- life --------------------------------------------------------------------------------- */
 
+#define GUARD	(1u << 20)
+
+/* Memory between two guard zones. */
 static uint8_t *pages(uint64_t size)
 {
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *p = mmap(NULL, size + 2 * GUARD, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	assert_ptr_not_equal(p, MAP_FAILED);
-	return p;
+	assert_int_equal(mprotect(p + GUARD, size, PROT_READ | PROT_WRITE), 0);
+	return p + GUARD;
+}
+
+static void unpages(uint8_t *p, uint64_t size)
+{
+	munmap(p - GUARD, size + 2 * GUARD);
 }
 
 struct fx *fx_create(const struct fx_opts *opts)
@@ -255,8 +264,8 @@ void fx_destroy(struct fx *fx)
 	fx_complete(fx, UINT32_MAX, false);
 	onpu_card_destroy(fx->card);
 	assert_int_equal(fx->maps_live, 0);
-	munmap(fx->vram, fx->vram_size);
-	munmap(fx->host, FX_HOST_SIZE);
+	unpages(fx->vram, fx->vram_size);
+	unpages(fx->host, FX_HOST_SIZE);
 	pthread_mutex_destroy(&fx->lock);
 	pthread_cond_destroy(&fx->cond);
 	free(fx);
