@@ -236,7 +236,13 @@ static int sys_store(struct fake *f, uint32_t addr, uint32_t v)
 	case ONPU_SYS_IRQ_ENABLE: f->irq_enable = v; break;
 	case ONPU_SYS_IRQ_ACK: f->irq_pending &= ~v; break;
 	case ONPU_SYS_HOST_IRQ: f->host_irqs |= v; break;
-	case ONPU_SYS_BOOT_STATUS: f->boot_status = v; break;
+	case ONPU_SYS_BOOT_STATUS:
+		f->boot_status = v;
+		if (f->stop_at_start && v == ONPU_BOOT_STAGE_START) {
+			f->fatal = true;
+			onpu_rv32_stop(f->hart);
+		}
+		break;
 	case ONPU_SYS_HEARTBEAT: f->heartbeat = v; break;
 	case ONPU_SYS_FW_VERSION: f->fw_version = v; break;
 	case ONPU_SYS_FW_MBOX: f->fw_mbox = v; break;

@@ -62,6 +62,7 @@ struct fake {
 	struct fake_slot slots[FAKE_SLOTS];
 	/* Called before each crypto command, to play a host that races. */
 	void (*on_crypto)(struct fake *f, uint32_t cmd);
+	bool stop_at_start;	/* halt where the ROM would jump to the image */
 	unsigned int violations;	/* what real hardware calls undefined */
 	uint64_t insns;
 	uint32_t h2f_tail, f2h_head;	/* the host's indices */

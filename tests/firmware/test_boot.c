@@ -8,6 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include "fwtest.h"
+#include "fwtool.h"
+
+/* The image tool explains each refusal; here its verdict is enough. */
+bool refuse(const char *fmt, ...)
+{
+	(void)fmt;
+	return false;
+}
 
 #define FAILED(error, detail) \
 	(ONPU_BOOT_STAGE_FAILED | ONPU_BOOT_ERR_##error << 8 | (detail) << 16)
@@ -395,6 +403,104 @@ static void test_flips(void **state)
 	fake_destroy(f);
 }
 
+/* --- signed nonsense: the ROM and the image tool must agree ------------------- */
+
+static uint32_t rng = 2463534242;
+
+static uint32_t rnd(void)
+{
+	rng ^= rng << 13;
+	rng ^= rng >> 17;
+	rng ^= rng << 5;
+	return rng;
+}
+
+/* A value near something that the ROM compares with. */
+static uint32_t tricky(const struct onpu_fw_header *h)
+{
+	const struct onpu_fw_section *s = &h->sections[rnd() % 2];
+	const uint32_t values[] = {
+		0, 1, ONPU_FW_HEADER_SIZE, h->image_size, ONPU_FW_MAX_SIZE,
+		ONPU_MCU_SRAM_BASE, ONPU_MCU_ROM_DATA_BASE,
+		ONPU_MCU_SRAM_BASE + ONPU_MCU_SRAM_SIZE, ONPU_MCU_WINDOW_BASE,
+		s->offset, s->file_size, s->load_addr, s->mem_size,
+		s->offset + s->file_size, s->load_addr + s->mem_size,
+		0x7fffffff, 0x80000000, 0xffffffff, 0u - s->load_addr,
+		ONPU_MCU_ROM_DATA_BASE - s->load_addr, rnd(),
+	};
+	static const int32_t near[] = { 0, 0, 0, 0, 4, -4, 64, -64, 1, -1, 2 };
+
+	return values[rnd() % (sizeof(values) / 4)] +
+	       (uint32_t)near[rnd() % (sizeof(near) / 4)];
+}
+
+static void change_something(struct onpu_fw_header *h)
+{
+	const struct onpu_fw_header before = *h;
+	struct onpu_fw_section *s = &h->sections[rnd() % 3];
+
+	switch (rnd() % 12) {
+	case 0: h->entry = tricky(&before); break;
+	case 1: h->num_sections = rnd() % 4 ? rnd() % 4 : tricky(&before); break;
+	case 2: s->flags ^= rnd() % 8 ? 1 : 1u << rnd() % 32; break;
+	case 3: s->reserved[rnd() % 3] = rnd() & 1; break;
+	case 4: case 5: s->offset = tricky(&before); break;
+	case 6: s->file_size = tricky(&before); break;
+	case 7: case 8: s->load_addr = tricky(&before); break;
+	case 9: case 10: s->mem_size = tricky(&before); break;
+	case 11: h->abi[rnd() % 8].major ^= rnd() & 1; break;
+	}
+}
+
+static void repair_hashes(uint8_t *image)
+{
+	struct onpu_fw_header *h = image_hdr(image);
+
+	for (uint32_t i = 0; i < ONPU_FW_MAX_SECTIONS; i++) {
+		struct onpu_fw_section *s = &h->sections[i];
+
+		if (i < h->num_sections && s->offset <= fw_image_size &&
+		    s->file_size <= fw_image_size - s->offset)
+			crypto_hash_sha256(s->sha256, image + s->offset,
+					   s->file_size);
+	}
+}
+
+static void test_signed_nonsense(void **state)
+{
+	unsigned int accepted = 0, rounds = 1500;
+	uint8_t *image = image_copy();
+
+	(void)state;
+	for (unsigned int i = 0; i < rounds; i++) {
+		struct fake *f = fake_create();
+		uint32_t status;
+		bool good;
+
+		memcpy(image, fw_image, fw_image_size);
+		for (uint32_t n = rnd() % 3; n < 3; n++)
+			change_something(image_hdr(image));
+		repair_hashes(image);
+		image_resign(image, dev_seed);
+		good = image_check(image, fw_image_size);
+		f->stop_at_start = true;
+		status = fake_boot(f, image, fw_image_size);
+		if (good != (status == ONPU_BOOT_STAGE_START) ||
+		    (!good && ONPU_BOOT_STAGE(status) !=
+			      ONPU_BOOT_STAGE_FAILED))
+			fail_msg("round %u: tool says %d, status %#x", i, good,
+				 status);
+		/* The staged image and what follows it are as they were. */
+		assert_memory_equal(f->window, image, fw_image_size);
+		assert_int_equal(f->window[fw_image_size], 0x5a);
+		accepted += good;
+		fake_destroy(f);
+	}
+	/* Both verdicts were seen often. */
+	assert_in_range(accepted, rounds / 100, rounds * 9 / 10);
+	free(image);
+}
+
 /* Other hardware than the ROM was made for must stop it, not confuse it. */
 static void test_rom_trap(void **state)
 {
@@ -426,6 +532,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_rollback),
 		cmocka_unit_test(test_race),
 		cmocka_unit_test(test_flips),
+		cmocka_unit_test(test_signed_nonsense),
 		cmocka_unit_test(test_rom_trap),
 	};
 

@@ -743,6 +743,51 @@ static void test_random_messages(void **state)
 	finish(f);
 }
 
+/* A host that scribbles over everything it shares while the firmware works. */
+static void test_chaos(void **state)
+{
+	struct fake *f = ready_card();
+	struct onpu_mbox_shared *s = fake_shared(f), before = *s;
+	uint8_t *shared = f->window + ONPU_FW_REGION_STAGE_SIZE;
+	uint32_t x = 4711, heartbeat;
+
+	(void)state;
+	for (int round = 0; round < 3000; round++) {
+		uint32_t tail = s->f2h_tail;
+
+		heartbeat = f->heartbeat;
+		for (int i = 0; i < 20; i++) {
+			x = x * 1664525 + 1013904223;
+			shared[(x >> 8) % 0x3000] = (uint8_t)(x >> 3);
+		}
+		/* Mostly believable indices, so that messages are read. */
+		s->f2h_tail = tail;
+		s->h2f_tail = s->h2f_head + (x >> 4) % 70;
+		s->f2h_head = s->f2h_tail - (x >> 12) % 70;
+		f->irq_pending |= ONPU_MCU_IRQ_MBOX;
+		if (x % 5 == 0)
+			fake_ring(f, (x >> 9) % FAKE_QUEUES, x >> 16);
+		fake_run(f, 20);
+		if (round % 10 == 9)
+			fake_run(f, 100);
+		assert_false(f->fatal);
+		if (round % 10 == 9)
+			assert_int_not_equal(f->heartbeat, heartbeat);
+	}
+	assert_int_equal(f->violations, 0);
+	/* Put right again, it serves as before. */
+	before.f2h_tail = s->f2h_tail;
+	*s = before;
+	s->h2f_tail = f->h2f_tail = s->h2f_tail + 0x40000000; /* skipped */
+	for (int i = 0; i < 50; i++) {
+		s->f2h_head = f->f2h_head = s->f2h_tail;
+		fake_run(f, 60);
+	}
+	assert_int_equal(s->h2f_head, f->h2f_tail);
+	assert_int_equal(fake_request(f, ONPU_MSG_PING, NULL, 0, NULL), OK);
+	finish(f);
+}
+
 /* --- life signs ------------------------------------------------------------------ */
 
 static void test_heartbeat(void **state)
@@ -873,6 +918,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_full_ring),
 		cmocka_unit_test(test_bad_indices),
 		cmocka_unit_test(test_random_messages),
+		cmocka_unit_test(test_chaos),
 		cmocka_unit_test(test_heartbeat),
 		cmocka_unit_test(test_log),
 		cmocka_unit_test(test_broken_code),

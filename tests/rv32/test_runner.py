@@ -36,7 +36,8 @@ def build(path, body, base=0x80000000):
         f.write(PROGRAM.format(body=body))
     subprocess.run([GCC, '-misa-spec=2.2', '-march=rv32imc', '-mabi=ilp32',
                     '-nostdlib', '-nostartfiles', '-static', '-mno-relax',
-                    '-Wl,--build-id=none', '-Wl,-N', f'-Wl,-Ttext={base:#x}',
+                    '-Wl,--build-id=none', '-Wl,-N',
+                    '-Wl,--no-warn-rwx-segments', f'-Wl,-Ttext={base:#x}',
                     '-o', path, src], check=True)
     return path
 

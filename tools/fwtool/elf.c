@@ -11,9 +11,9 @@ static bool add_segment(const uint8_t *elf, size_t size, const Elf32_Phdr *ph,
 
 	if (ph->p_offset > size || ph->p_filesz > size - ph->p_offset ||
 	    ph->p_filesz > ph->p_memsz)
-		return fail("ELF: bad segment");
+		return refuse("ELF: bad segment");
 	if (prog->n == ONPU_FW_MAX_SECTIONS)
-		return fail("ELF: more than %d segments", ONPU_FW_MAX_SECTIONS);
+		return refuse("ELF: more than %d segments", ONPU_FW_MAX_SECTIONS);
 	*s = (struct segment) {
 		.addr = ph->p_paddr,
 		.file_size = ph->p_filesz,
@@ -32,23 +32,23 @@ bool elf_parse(const uint8_t *elf, size_t size, struct program *prog)
 
 	memset(prog, 0, sizeof(*prog));
 	if (size < sizeof(eh))
-		return fail("ELF: too short");
+		return refuse("ELF: too short");
 	memcpy(&eh, elf, sizeof(eh));
 	if (memcmp(eh.e_ident, ELFMAG, SELFMAG) ||
 	    eh.e_ident[EI_CLASS] != ELFCLASS32 ||
 	    eh.e_ident[EI_DATA] != ELFDATA2LSB || eh.e_machine != EM_RISCV ||
 	    eh.e_phentsize != sizeof(ph))
-		return fail("ELF: not a 32-bit RISC-V program");
+		return refuse("ELF: not a 32-bit RISC-V program");
 	prog->entry = eh.e_entry;
 	for (unsigned int i = 0; i < eh.e_phnum; i++) {
 		uint64_t off = eh.e_phoff + (uint64_t)i * sizeof(ph);
 
 		if (off + sizeof(ph) > size)
-			return fail("ELF: program headers outside of the file");
+			return refuse("ELF: program headers outside of the file");
 		memcpy(&ph, elf + off, sizeof(ph));
 		if (ph.p_type == PT_LOAD && ph.p_memsz &&
 		    !add_segment(elf, size, &ph, prog))
 			return false;
 	}
-	return prog->n || fail("ELF: nothing to load");
+	return prog->n || refuse("ELF: nothing to load");
 }

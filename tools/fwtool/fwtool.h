@@ -12,7 +12,7 @@
 #define HASH_BYTES	32
 
 /* Prints "onpu-fwtool: ..." on stderr and returns false. */
-bool fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+bool refuse(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* A whole file, at most @max bytes; the caller frees. */
 uint8_t *read_file(const char *path, size_t max, size_t *size);
@@ -23,7 +23,6 @@ bool write_file(const char *path, const void *data, size_t size,
 /* key.c: files of 64 hexadecimal digits; lines that start with # are comments. */
 bool key_read(const char *path, uint8_t key[KEY_BYTES]);
 bool key_generate(const char *name);
-void hex(char *out, const uint8_t *in, size_t n);
 
 /* elf.c: what of an ELF file goes into the image. */
 struct segment {
@@ -58,5 +57,7 @@ bool image_check(const uint8_t *image, size_t size);
 void image_print(const uint8_t *image, size_t size, bool json);
 bool image_header(const uint8_t *image, size_t size,
 		  struct onpu_fw_header *header);
+/* 2 * @n digits and a NUL to @out. */
+void hex(char *out, const uint8_t *in, size_t n);
 
 #endif

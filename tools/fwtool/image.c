@@ -52,15 +52,15 @@ bool image_header(const uint8_t *image, size_t size,
 		  struct onpu_fw_header *h)
 {
 	if (size < sizeof(*h))
-		return fail("shorter than an image header");
+		return refuse("shorter than an image header");
 	memcpy(h, image, sizeof(*h));
 	swap_header(h);
 	if (h->magic != ONPU_FW_MAGIC)
-		return fail("wrong magic: not a firmware image");
+		return refuse("wrong magic: not a firmware image");
 	if (h->header_version != ONPU_FW_HEADER_VERSION)
-		return fail("header version %u is not known", h->header_version);
+		return refuse("header version %u is not known", h->header_version);
 	if (h->num_sections < 1 || h->num_sections > ONPU_FW_MAX_SECTIONS)
-		return fail("%u sections", h->num_sections);
+		return refuse("%u sections", h->num_sections);
 	return true;
 }
 
@@ -113,20 +113,20 @@ uint8_t *image_build(const struct program *prog, const struct image_info *info,
 	uint8_t *image;
 
 	if (strlen(info->name) >= sizeof(h.name)) {
-		fail("name is longer than %zu bytes", sizeof(h.name) - 1);
+		refuse("name is longer than %zu bytes", sizeof(h.name) - 1);
 		return NULL;
 	}
 	strcpy(h.name, info->name);
 	fill_abi(&h);
 	*size = fill_sections(&h, prog);
 	if (!*size) {
-		fail("image is larger than %u bytes", ONPU_FW_MAX_SIZE);
+		refuse("image is larger than %u bytes", ONPU_FW_MAX_SIZE);
 		return NULL;
 	}
 	h.image_size = (uint32_t)*size;
 	image = calloc(1, *size);
 	if (!image) {
-		fail("out of memory");
+		refuse("out of memory");
 		return NULL;
 	}
 	for (unsigned int i = 0; i < prog->n; i++)
@@ -166,25 +166,25 @@ static bool check_section(const struct onpu_fw_header *h, const uint8_t *image,
 	if (s->offset % ONPU_FW_ALIGN || s->offset < h->header_size ||
 	    s->offset > h->image_size ||
 	    s->file_size > h->image_size - s->offset)
-		return fail("section %u: bytes outside of the image", i);
+		return refuse("section %u: bytes outside of the image", i);
 	if (s->load_addr % 4 || s->load_addr < ONPU_MCU_SRAM_BASE ||
 	    end > ONPU_MCU_ROM_DATA_BASE || !s->mem_size ||
 	    s->file_size > s->mem_size)
-		return fail("section %u: outside of the memory for firmware", i);
+		return refuse("section %u: outside of the memory for firmware", i);
 	for (unsigned int k = 0; k < i; k++) {
 		const struct onpu_fw_section *o = &h->sections[k];
 
 		if (s->load_addr < (uint64_t)o->load_addr + o->mem_size &&
 		    o->load_addr < end)
-			return fail("sections %u and %u overlap in memory", k, i);
+			return refuse("sections %u and %u overlap in memory", k, i);
 		if (s->offset < (uint64_t)o->offset + o->file_size &&
 		    o->offset < (uint64_t)s->offset + s->file_size)
-			return fail("sections %u and %u overlap in the file",
+			return refuse("sections %u and %u overlap in the file",
 				    k, i);
 	}
 	crypto_hash_sha256(hash, image + s->offset, s->file_size);
 	if (memcmp(hash, s->sha256, sizeof(hash)))
-		return fail("section %u: wrong SHA-256", i);
+		return refuse("section %u: wrong SHA-256", i);
 	return true;
 }
 
@@ -198,7 +198,7 @@ static bool check_entry(const struct onpu_fw_header *h)
 		    h->entry - s->load_addr < s->file_size)
 			return true;
 	}
-	return fail("entry point is in no executable section");
+	return refuse("entry point is in no executable section");
 }
 
 static bool check_reserved(const struct onpu_fw_header *h)
@@ -220,7 +220,7 @@ static bool check_reserved(const struct onpu_fw_header *h)
 			      !s->reserved[0] && !s->reserved[1] &&
 			      !s->reserved[2];
 	}
-	return ok || fail("reserved bytes are not zero");
+	return ok || refuse("reserved bytes are not zero");
 }
 
 bool image_check(const uint8_t *image, size_t size)
@@ -230,15 +230,15 @@ bool image_check(const uint8_t *image, size_t size)
 	if (!image_header(image, size, &h))
 		return false;
 	if (h.header_size != ONPU_FW_HEADER_SIZE || h.image_size != size)
-		return fail("lengths: header %u, image %u, file %zu bytes",
+		return refuse("lengths: header %u, image %u, file %zu bytes",
 			    h.header_size, h.image_size, size);
 	if (crypto_sign_verify_detached(h.signature, image, ONPU_FW_SIGNED_SIZE,
 					h.public_key))
-		return fail("wrong signature");
+		return refuse("wrong signature");
 	if (!check_reserved(&h))
 		return false;
 	if (h.abi[ONPU_FW_ABI_HW].major != ONPU_HW_VERSION_MAJOR)
-		return fail("for hardware version %u",
+		return refuse("for hardware version %u",
 			    h.abi[ONPU_FW_ABI_HW].major);
 	for (unsigned int i = 0; i < h.num_sections; i++) {
 		if (!check_section(&h, image, i))
@@ -248,6 +248,17 @@ bool image_check(const uint8_t *image, size_t size)
 }
 
 /* --- printing ---------------------------------------------------------------- */
+
+void hex(char *out, const uint8_t *in, size_t n)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < n; i++) {
+		*out++ = digits[in[i] >> 4];
+		*out++ = digits[in[i] & 15];
+	}
+	*out = '\0';
+}
 
 static void print_field(bool json, const char *key, const char *value)
 {

@@ -10,17 +10,6 @@
 #include <string.h>
 #include "fwtool.h"
 
-void hex(char *out, const uint8_t *in, size_t n)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < n; i++) {
-		*out++ = digits[in[i] >> 4];
-		*out++ = digits[in[i] & 15];
-	}
-	*out = '\0';
-}
-
 static int nibble(char c)
 {
 	if (c >= '0' && c <= '9')
@@ -67,7 +56,7 @@ bool key_read(const char *path, uint8_t key[KEY_BYTES])
 	ok = parse_key((const char *)text, size, key);
 	sodium_memzero(text, size);
 	free(text);
-	return ok || fail("%s: not a key file (64 hexadecimal digits)", path);
+	return ok || refuse("%s: not a key file (64 hexadecimal digits)", path);
 }
 
 static bool write_key(const char *name, const char *suffix, const char *what,
@@ -78,7 +67,7 @@ static bool write_key(const char *name, const char *suffix, const char *what,
 
 	n = snprintf(path, sizeof(path), "%s.%s", name, suffix);
 	if (n < 0 || (size_t)n >= sizeof(path))
-		return fail("name too long");
+		return refuse("name too long");
 	hex(digits, key, KEY_BYTES);
 	n = snprintf(text, sizeof(text), "# ONPU firmware signing, %s key\n%s\n",
 		     what, digits);

@@ -31,7 +31,7 @@ struct args {
 	bool json;
 };
 
-bool fail(const char *fmt, ...)
+bool refuse(const char *fmt, ...)
 {
 	va_list ap;
 
@@ -52,13 +52,13 @@ uint8_t *read_file(const char *path, size_t max, size_t *size)
 	uint8_t *data;
 
 	if (!f) {
-		fail("%s: %s", path, strerror(errno));
+		refuse("%s: %s", path, strerror(errno));
 		return NULL;
 	}
 	data = malloc(max + 1);
 	*size = data ? fread(data, 1, max + 1, f) : 0;
 	if (!data || ferror(f) || *size > max) {
-		fail("%s: %s", path, *size > max ? "file too large" :
+		refuse("%s: %s", path, *size > max ? "file too large" :
 		     "cannot read");
 		free(data);
 		data = NULL;
@@ -76,17 +76,17 @@ bool write_file(const char *path, const void *data, size_t size,
 
 	n = snprintf(tmp, sizeof(tmp), "%s.tmp", path);
 	if (n < 0 || (size_t)n >= sizeof(tmp))
-		return fail("%s: name too long", path);
+		return refuse("%s: name too long", path);
 	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
 	if (fd < 0)
-		return fail("%s: %s", tmp, strerror(errno));
+		return refuse("%s: %s", tmp, strerror(errno));
 	while (size) {
 		ssize_t done = write(fd, p, size);
 
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done < 0) {
-			fail("%s: %s", tmp, strerror(errno));
+			refuse("%s: %s", tmp, strerror(errno));
 			close(fd);
 			unlink(tmp);
 			return false;
@@ -95,7 +95,7 @@ bool write_file(const char *path, const void *data, size_t size,
 		size -= (size_t)done;
 	}
 	if (close(fd) || rename(tmp, path)) {
-		fail("%s: %s", path, strerror(errno));
+		refuse("%s: %s", path, strerror(errno));
 		unlink(tmp);
 		return false;
 	}
@@ -122,7 +122,7 @@ static bool parse_version(const char *s, uint32_t *v)
 
 	if (sscanf(s, "%3u.%3u.%5u%c", &a, &b, &c, &rest) != 3 || a > 255 ||
 	    b > 255 || c > 65535)
-		return fail("%s: not a version MAJOR.MINOR.PATCH", s);
+		return refuse("%s: not a version MAJOR.MINOR.PATCH", s);
 	*v = a << 24 | b << 16 | c;
 	return true;
 }
@@ -199,7 +199,7 @@ static int cmd_verify(const struct args *a)
 	if (ok && a->pub) {
 		ok = key_read(a->pub, pub);
 		if (ok && memcmp(pub, h.public_key, sizeof(pub)))
-			ok = fail("signed by another key than %s", a->pub);
+			ok = refuse("signed by another key than %s", a->pub);
 	}
 	free(image);
 	if (ok)
@@ -287,7 +287,7 @@ int main(int argc, char **argv)
 		return EXIT_OK;
 	}
 	if (sodium_init() < 0)
-		return fail("libsodium does not start"), EXIT_FAILED;
+		return refuse("libsodium does not start"), EXIT_FAILED;
 	for (size_t i = 0; argc > 1 &&
 			   i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if (!strcmp(argv[1], commands[i].name) &&

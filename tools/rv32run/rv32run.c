@@ -23,6 +23,7 @@ enum { EXIT_PASS = 0, EXIT_FAIL = 1, EXIT_USAGE = 2, EXIT_STUCK = 3 };
 #define CLINT_MSIP	0x02000000u
 #define CLINT_MTIMECMP	0x02004000u
 #define CLINT_MTIME	0x0200bff8u
+#define MAX_ELF_SIZE	(256l << 20)
 #define POLL_INSNS	1000	/* how often tohost is looked at */
 
 struct machine {
@@ -157,6 +158,10 @@ static int read_file(const char *path, struct image *img)
 	if (fseek(f, 0, SEEK_END) || (size = ftell(f)) < 0 ||
 	    fseek(f, 0, SEEK_SET))
 		goto out;
+	if (size > MAX_ELF_SIZE) { /* or no regular file */
+		ret = -EFBIG;
+		goto out;
+	}
 	img->data = malloc((size_t)size + 1);
 	if (!img->data) {
 		ret = -ENOMEM;
