@@ -17,10 +17,11 @@ help:
 	@echo '  demo       install what is missing, build everything, boot the VM, run the demonstration'
 	@echo '  check      run all the tests (T="lint host vm" or a part of them)'
 	@echo '  vm         a shell in a VM with a card (CARDS=2, VRAM=8G; see tools/vm/vm --help)'
-	@echo '  bench      matmul on the card, beside the CPU'
+	@echo '  bench      matmul on the card, beside OpenBLAS on the host'
 	@echo '  build      build everything'
 	@echo '  qemu, firmware, module, libaccel, tools'
-	@echo '             build one part'
+	@echo '             build one part (module KDIR=/lib/modules/$$(uname -r)/build: build/onpu.ko'
+	@echo '             for this machine instead of for the VM)'
 	@echo '  deps       install what is missing from the distribution'
 	@echo '  lint       checkpatch, sparse, W=1 and the rules of the tree'
 	@echo '  install    install libaccel, the tools and the firmware image (below /usr/local; DESTDIR)'
@@ -37,7 +38,7 @@ qemu: deps
 	@$(BUILD) qemu
 
 module: deps
-	@$(BUILD) module
+	@$(BUILD) module $(if $(KDIR),--kdir $(KDIR))
 
 firmware libaccel tools: deps
 	@$(BUILD) user
@@ -52,7 +53,7 @@ demo: build
 	@tools/vm/demo
 
 bench: build
-	@tools/vm/bench
+	@tests/bench/run
 
 vm: build
 	@tools/vm/vm $(if $(CARDS),--cards $(CARDS)) $(if $(VRAM),--vram $(VRAM))

@@ -223,7 +223,8 @@ class ModuleTree:
 def build_module(kernel, sources, out, log, extra=()):
     """Build the kernel module out of tree in a copy, so that the clone stays clean."""
     mirror([(path, path.name if path.is_dir() else ".") for path in sources], out / "src")
-    run(["make", "-C", kernel / "headers", f"M={out}/src", "-j", jobs(), *extra, "modules"],
+    kdir = kernel / "headers" if (kernel / "headers").exists() else kernel
+    run(["make", "-C", kdir, f"M={out}/src", "-j", jobs(), *extra, "modules"],
         log=log)
     modules = sorted((out / "src").rglob("*.ko"))
     if not modules:
