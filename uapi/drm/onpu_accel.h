@@ -62,7 +62,7 @@ enum drm_onpu_ioctl_id {
 struct drm_onpu_array {
 	/** @count: elements */
 	__u32 count;
-	/** @stride: bytes from element to element, multiple of 8, at least the size of its first version */
+	/** @stride: bytes from element to element, multiple of 8, at least its first version's size */
 	__u32 stride;
 	/** @ptr: user pointer to the first element; ignored when @count is 0 */
 	__u64 ptr;
@@ -221,7 +221,7 @@ struct drm_onpu_bo_create {
 	__u64 size;
 	/** @flags: DRM_ONPU_BO_*, at least one placement */
 	__u32 flags;
-	/** @vm_id: address space that the buffer object is private to, or 0; a private one cannot be exported */
+	/** @vm_id: address space that it is private to, or 0; a private one cannot be exported */
 	__u32 vm_id;
 	/** @handle: out: GEM handle; closed by DRM_IOCTL_GEM_CLOSE */
 	__u32 handle;
@@ -381,7 +381,7 @@ struct drm_onpu_queue_get_state {
 	__u64 jobs_completed;
 };
 
-/** DRM_ONPU_SYNC_SIGNAL - signal the syncobj when the job is done; else wait for it before the job starts */
+/** DRM_ONPU_SYNC_SIGNAL - signal the syncobj when the job is done; else wait for it before */
 #define DRM_ONPU_SYNC_SIGNAL	(1 << 0)
 /** DRM_ONPU_SYNC_TIMELINE - the syncobj is a timeline, @point counts */
 #define DRM_ONPU_SYNC_TIMELINE	(1 << 1)
