@@ -106,7 +106,10 @@
 /* RO: bit s % 32 of word s / 32: slot s has EVENTS */
 #define ONPU_SLOTS_EVENTS(w)	(ONPU_MCU_SLOTS + 0x8000u + 4 * (w))
 #define ONPU_SLOT(s, r)		(ONPU_MCU_SLOTS + ONPU_SLOT_STRIDE * (s) + (r))
-/* configuration, RW while FREE, RO else */
+/*
+ * Configuration, RW while FREE, RO else. UNBIND clears EVENTS and EVENT_ENABLE
+ * only: everything else can be read until the next BIND.
+ */
 #define ONPU_SLOT_QUEUE		0x00
 #define ONPU_SLOT_ASID		0x04
 #define ONPU_SLOT_RING_LO	0x08
