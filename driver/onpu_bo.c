@@ -156,28 +156,45 @@ static struct ttm_device_funcs bo_ttm_funcs = {
 
 /* --- system memory: only accounted ------------------------------------------ */
 
+/*
+ * Nothing of it can be swapped out, so all cards together get half of the
+ * machine's memory.
+ */
+static atomic64_t tt_used;
+
+static u64 tt_limit(void)
+{
+	struct sysinfo si;
+
+	si_meminfo(&si);
+	return round_down((u64)si.totalram * si.mem_unit / 2, PAGE_SIZE);
+}
+
 static int tt_mgr_alloc(struct ttm_resource_manager *man, struct ttm_buffer_object *tbo,
 			const struct ttm_place *place, struct ttm_resource **res)
 {
-	struct ttm_resource *r = kzalloc(sizeof(*r), GFP_KERNEL);
+	u64 size = tbo->base.size;
+	struct ttm_resource *r;
 
-	if (!r)
-		return -ENOMEM;
-
-	/* This adds to the usage, so that racing allocations see each other. */
-	ttm_resource_init(tbo, place, r);
-	if (ttm_resource_manager_usage(man) > man->size) {
-		ttm_resource_fini(man, r);
-		kfree(r);
+	if (atomic64_add_return(size, &tt_used) > man->size) {
+		atomic64_sub(size, &tt_used);
 		return -ENOSPC;
 	}
 
+	r = kzalloc(sizeof(*r), GFP_KERNEL);
+	if (!r) {
+		atomic64_sub(size, &tt_used);
+		return -ENOMEM;
+	}
+
+	ttm_resource_init(tbo, place, r);
 	*res = r;
 	return 0;
 }
 
 static void tt_mgr_free(struct ttm_resource_manager *man, struct ttm_resource *res)
 {
+	atomic64_sub(res->size, &tt_used);
 	ttm_resource_fini(man, res);
 	kfree(res);
 }
@@ -190,14 +207,10 @@ static const struct ttm_resource_manager_func tt_mgr_func = {
 static void tt_mgr_init(struct onpu_device *odev)
 {
 	struct ttm_resource_manager *man = &odev->tt_mgr;
-	struct sysinfo si;
-
-	/* Nothing here can be swapped out: half of the memory at most. */
-	si_meminfo(&si);
 
 	man->use_tt = true;
 	man->func = &tt_mgr_func;
-	ttm_resource_manager_init(man, &odev->ttm, (u64)si.totalram * si.mem_unit / 2);
+	ttm_resource_manager_init(man, &odev->ttm, tt_limit());
 	ttm_set_driver_manager(&odev->ttm, TTM_PL_TT, man);
 	ttm_resource_manager_set_used(man, true);
 }
@@ -287,7 +300,7 @@ u64 onpu_ttm_system_used(struct onpu_device *odev)
  */
 u64 onpu_bo_max_size(struct onpu_device *odev)
 {
-	return max(onpu_vram_size(odev), round_down(odev->tt_mgr.size, PAGE_SIZE));
+	return max(onpu_vram_size(odev), odev->tt_mgr.size);
 }
 
 /* --- GEM -------------------------------------------------------------------- */

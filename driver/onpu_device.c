@@ -203,6 +203,7 @@ static int device_init_locks(struct onpu_device *odev)
 int onpu_device_init(struct onpu_device *odev)
 {
 	struct pci_dev *pdev = to_pci_dev(odev->drm.dev);
+	u32 dma_bits;
 	int ret;
 
 	ret = device_init_locks(odev);
@@ -221,7 +222,9 @@ int onpu_device_init(struct onpu_device *odev)
 	if (ret)
 		return ret;
 
-	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(odev->caps.dma_bits));
+	/* Nor may an address have more bits than a page-table entry. */
+	dma_bits = min_t(u32, odev->caps.dma_bits, fls64(ONPU_PTE_ADDR));
+	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(dma_bits));
 	if (ret)
 		return ret;
 	dma_set_max_seg_size(&pdev->dev, UINT_MAX);
@@ -253,8 +256,14 @@ void onpu_device_unplug(struct onpu_device *odev)
  */
 void onpu_device_shutdown(struct onpu_device *odev)
 {
+	int idx;
+
+	if (!drm_dev_enter(&odev->drm, &idx))
+		return;
+
 	onpu_write32(odev, ONPU_REG_RESET, ONPU_RESET_KEY);
 	pci_clear_master(to_pci_dev(odev->drm.dev));
+	drm_dev_exit(idx);
 }
 
 /* --- files ------------------------------------------------------------------------ */
