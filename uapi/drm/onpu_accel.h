@@ -62,7 +62,7 @@ enum drm_onpu_ioctl_id {
 struct drm_onpu_array {
 	/** @count: elements */
 	__u32 count;
-	/** @stride: bytes from element to element, multiple of 8, at least its first version's size */
+	/** @stride: bytes from element to element, multiple of 8, no less than its first size */
 	__u32 stride;
 	/** @ptr: user pointer to the first element; ignored when @count is 0 */
 	__u64 ptr;
