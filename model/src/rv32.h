@@ -91,8 +91,8 @@ enum onpu_rv32_stop {
 };
 
 /*
- * The whole architectural state, for saving and restoring.  Regions and
- * interrupt lines that the platform drives are in @lines; memory is not here.
+ * The whole architectural state with the interrupt lines, for saving and
+ * restoring.  Memory is the platform's to save.
  */
 struct onpu_rv32_state {
 	uint32_t x[32];
