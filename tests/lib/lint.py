@@ -25,6 +25,10 @@ MACHINE_PATH = re.compile(r"(?<![\w.$}\]/-])/(work|farm|home/\w+|root/[.\w]|tmp/
 CHECKPATCH_IGNORE = "FILE_PATH_CHANGES,LINUX_VERSION_CODE,SPDX_LICENSE_TAG"
 
 
+# A file that others source shares its variables with them.
+SHELLCHECK_IGNORE = "--exclude=SC1090,SC1091,SC2034,SC2154"
+
+
 def tracked():
     """Files of the project: what git knows or would add, or the whole tree without git."""
     done = subprocess.run(["git", "-C", str(TOP), "ls-files", "-co", "--exclude-standard", "-z"],
@@ -92,7 +96,8 @@ def scripts(report):
     if not shutil.which("shellcheck"):
         report.skip("lint: shellcheck", "not installed")
         return
-    done = subprocess.run(["shellcheck", *map(str, shell)], stdout=subprocess.PIPE,
+    done = subprocess.run(["shellcheck", "--severity=warning", SHELLCHECK_IGNORE,
+                           *map(str, shell)], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, check=False)
     _verdict(report, "lint: shellcheck", done.stdout.splitlines() if done.returncode else [])
 
