@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # accelctl on the card: output, JSON, exit statuses, and the card without its driver.
+# shellcheck disable=SC1090,SC1091,SC2034,SC2154 # cases.sh and this file share variables
 accelctl=accelctl
 jsoncheck=$(dirname "$0")/jsoncheck
 . "$(dirname "$0")/lib/cases.sh"
@@ -65,4 +66,4 @@ echo "$pci" >/sys/bus/pci/drivers/onpu/bind
 json 0 device.state=ready -- info "$pci"
 json 0 failed=0 -- selftest
 
-exit $failed
+exit "$failed"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # accelctl on a machine without a card, and on the cards of fake_kernel.c.
 # accelctl.sh ACCELCTL FAKE-ACCELCTL JSONCHECK CASES
+# shellcheck disable=SC1090,SC1091,SC2034,SC2154 # cases.sh and this file share variables
 accelctl=$1 fake=$2 jsoncheck=$3
 . "$4"
 
@@ -42,4 +43,4 @@ with FAKE_EACCES=1 json 0 devices.0.state=error devices.0.state_detail -- list
 with FAKE_CARDS=0 json 3 error.code=no-device -- list
 
 echo "1..$number"
-exit $failed
+exit "$failed"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034,SC2154
 # Sourced by the tests of accelctl: KTAP, and the checks. Sets: dir (scratch).
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
