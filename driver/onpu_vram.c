@@ -116,20 +116,14 @@ static int vram_alloc_blocks(struct onpu_vram_mgr *mgr, struct onpu_vram_resourc
 			     const struct ttm_place *place)
 {
 	unsigned long flags = 0;
-	u64 size = vres->base.size;
-	u64 alloc = size;
 	int ret;
 
-	if (place->flags & TTM_PL_FLAG_CONTIGUOUS) {
-		alloc = roundup_pow_of_two(size);
+	if (place->flags & TTM_PL_FLAG_CONTIGUOUS)
 		flags |= GPU_BUDDY_CONTIGUOUS_ALLOCATION;
-	}
 
 	mutex_lock(&mgr->lock);
-	ret = gpu_buddy_alloc_blocks(&mgr->buddy, 0, mgr->buddy.size, alloc,
+	ret = gpu_buddy_alloc_blocks(&mgr->buddy, 0, mgr->buddy.size, vres->base.size,
 				     mgr->buddy.chunk_size, &vres->blocks, flags);
-	if (!ret && alloc != size)
-		gpu_buddy_block_trim(&mgr->buddy, NULL, size, &vres->blocks);
 	mutex_unlock(&mgr->lock);
 
 	return ret;
