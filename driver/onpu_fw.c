@@ -192,7 +192,7 @@ int onpu_fw_init(struct onpu_device *odev)
 }
 
 /**
- * onpu_fw_reset_card() - reset the card and wait for its boot ROM
+ * onpu_fw_reset_card() - reset the card
  * @odev: card; registers accessible
  *
  * When it returns 0, nothing on the card executes but the boot ROM: no packet
@@ -203,24 +203,28 @@ int onpu_fw_init(struct onpu_device *odev)
 int onpu_fw_reset_card(struct onpu_device *odev)
 {
 	u32 generation = onpu_read32(odev, ONPU_REG_GENERATION);
-	u32 now, status;
+	u32 now;
 	int ret;
 
 	onpu_write32(odev, ONPU_REG_RESET, ONPU_RESET_KEY);
-
 	ret = read_poll_timeout(onpu_read32, now, now != generation, 100, ONPU_RESET_TIMEOUT_US,
 				false, odev, ONPU_REG_GENERATION);
-	if (!ret)
-		ret = read_poll_timeout(onpu_read32, status,
-					ONPU_BOOT_STAGE(status) == ONPU_BOOT_STAGE_ROM ||
-					status == ~0u, 100, ONPU_RESET_TIMEOUT_US, false,
-					odev, ONPU_REG_BOOT_STATUS);
-	if (onpu_device_gone(odev))
+	return onpu_device_gone(odev) ? -ENODEV : ret;
+}
+
+static int onpu_fw_wait_rom(struct onpu_device *odev)
+{
+	u32 status;
+	int ret;
+
+	ret = read_poll_timeout(onpu_read32, status,
+				ONPU_BOOT_STAGE(status) == ONPU_BOOT_STAGE_ROM || status == ~0u,
+				100, ONPU_RESET_TIMEOUT_US, false, odev, ONPU_REG_BOOT_STATUS);
+	if (status == ~0u)
 		return -ENODEV;
 	if (ret)
-		drm_err(&odev->drm, "the card does not come out of reset: boot status %#x\n",
-			onpu_read32(odev, ONPU_REG_BOOT_STATUS));
-
+		drm_err(&odev->drm, "the card's boot ROM does not come up: boot stage %u\n",
+			ONPU_BOOT_STAGE(status));
 	return ret;
 }
 
@@ -265,7 +269,7 @@ static int onpu_fw_wait_ready(struct onpu_device *odev)
 
 /**
  * onpu_fw_boot() - start the firmware on a card that was just reset
- * @odev: card; registers accessible, in its boot ROM
+ * @odev: card; registers and card memory accessible
  *
  * Bounded by the module parameters boot_timeout_ms and mbox_timeout_ms. When
  * it returns 0, the mailbox works and versions were exchanged.
@@ -278,6 +282,10 @@ int onpu_fw_boot(struct onpu_device *odev)
 	ktime_t start = ktime_get();
 	u32 version;
 	int ret;
+
+	ret = onpu_fw_wait_rom(odev);
+	if (ret)
+		return ret;
 
 	memcpy_toio(odev->vram.map + odev->caps.fw_offset, fw->image->data, fw->image->size);
 	/* The card must see the image before the command. */
@@ -312,13 +320,12 @@ void onpu_fw_report_crash(struct onpu_device *odev)
 	if (status == ~0u || !(status & ONPU_STATUS_FATAL))
 		return;
 
-	if (onpu_mbox_read_crash(odev, &crash)) {
+	if (onpu_mbox_read_crash(odev, &crash))
 		drm_err(&odev->drm, "firmware crashed and left no record\n");
-		return;
-	}
-
-	drm_err(&odev->drm, "firmware crashed: mcause %#x, mepc %#x, mtval %#x, ra %#x, sp %#x\n",
-		crash.mcause, crash.mepc, crash.mtval, crash.regs[1], crash.regs[2]);
+	else
+		drm_err(&odev->drm,
+			"firmware crashed: mcause %#x, mepc %#x, mtval %#x, ra %#x, sp %#x\n",
+			crash.mcause, crash.mepc, crash.mtval, crash.regs[1], crash.regs[2]);
 	onpu_mbox_report_log(odev);
 }
 

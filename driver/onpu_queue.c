@@ -390,6 +390,38 @@ void onpu_queue_watch(struct onpu_queue *queue)
 			   max(msecs_to_jiffies(ms), 1ul));
 }
 
+static bool onpu_queue_has_slot(struct onpu_queue *queue)
+{
+	struct onpu_msg_queue_status status;
+	struct onpu_msg resp;
+
+	BUILD_BUG_ON(sizeof(status) != sizeof(resp.payload));
+	if (onpu_queue_call(queue, ONPU_MSG_QUEUE_STATUS, &resp))
+		return false;
+	memcpy(&status, resp.payload, sizeof(status));
+	return status.state != ONPU_QSTATE_UNBOUND;
+}
+
+/* Whether the oldest job, which has not started, never will. */
+static bool onpu_queue_stuck(struct onpu_queue *queue)
+{
+	unsigned long limit = msecs_to_jiffies(onpu_queue_job_timeout_ms());
+
+	/* Harmless when the doorbell was not lost, and the only help when it was. */
+	onpu_queue_ring_doorbell(queue);
+
+	if (time_before(jiffies, queue->watchdog.since + limit))
+		return false;
+	if (time_after(jiffies, queue->watchdog.since + ONPU_WAIT_FACTOR * limit))
+		return true;
+	/* With a slot a job starts at once; look twice, it may have got it just now. */
+	if (!onpu_queue_has_slot(queue))
+		queue->watchdog.stuck = 0;
+	else
+		queue->watchdog.stuck++;
+	return queue->watchdog.stuck >= 2;
+}
+
 /* Whether the oldest job has run, or waited, for too long. */
 static bool onpu_queue_hangs(struct onpu_queue *queue, u64 seqno)
 {
@@ -404,11 +436,7 @@ static bool onpu_queue_hangs(struct onpu_queue *queue, u64 seqno)
 		return false;
 	if (start)
 		return now > start && now - start >= limit;
-
-	/* Harmless when it was not lost, and the only help when it was. */
-	onpu_queue_ring_doorbell(queue);
-	return time_after(jiffies, queue->watchdog.since +
-			  ONPU_WAIT_FACTOR * msecs_to_jiffies(onpu_queue_job_timeout_ms()));
+	return onpu_queue_stuck(queue);
 }
 
 static void onpu_queue_watchdog(struct work_struct *work)
@@ -432,6 +460,7 @@ static void onpu_queue_watchdog(struct work_struct *work)
 	if (seqno != queue->watchdog.seqno) {
 		queue->watchdog.seqno = seqno;
 		queue->watchdog.since = jiffies;
+		queue->watchdog.stuck = 0;
 	} else if (onpu_queue_hangs(queue, seqno)) {
 		drm_dbg(&odev->drm, "queue %u (%s): job %llu hangs\n",
 			queue->index, queue->name, seqno);

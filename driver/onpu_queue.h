@@ -172,6 +172,8 @@ struct onpu_queue {
 		u64 seqno;
 		/** @watchdog.since: jiffies when it first saw that job; used by the work only */
 		unsigned long since;
+		/** @watchdog.stuck: looks that found that job with a slot and not started */
+		u32 stuck;
 	} watchdog;
 
 	/** @kill_work: takes the queue off its slot and ends its jobs */
