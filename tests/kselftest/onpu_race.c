@@ -45,12 +45,12 @@ static void write_commands(struct worker *w, struct onpu_packet *packets)
 	for (int i = 0; i < 64; i++) {
 		uint64_t va = MIB(1) + draw(w, 64) * PAGE;
 
-		switch (draw(w, 20)) {
-		case 0: packets[i] = pkt_copy(va, MIB(1), draw(w, 100000)); break;
-		case 1: packets[i] = pkt_signal(va, 1); break;
-		case 2: packets[i] = pkt_wait(va, draw(w, 7), draw(w, 2)); break;
-		case 3: packets[i] = pkt_matmul(va); break;
-		case 4: packets[i] = pkt_op((uint8_t)draw(w, 256)); break;
+		switch (draw(w, 200)) {
+		case 0 ... 9: packets[i] = pkt_copy(va, MIB(1), draw(w, 100000)); break;
+		case 10 ... 19: packets[i] = pkt_signal(va, 1); break;
+		case 20: packets[i] = pkt_wait(va, draw(w, 7), draw(w, 2)); break;
+		case 21: packets[i] = pkt_matmul(va); break;
+		case 22: packets[i] = pkt_op((uint8_t)draw(w, 256)); break;
 		default: packets[i] = pkt_nop();
 		}
 	}
@@ -60,7 +60,7 @@ static void submit_something(struct worker *w, struct shared *s)
 {
 	struct drm_onpu_sync syncs[4];
 	struct drm_onpu_job jobs[3];
-	uint32_t count = 1 + draw(w, 3);
+	uint32_t count = 1 + draw(w, 3), nsyncs = draw(w, 2) ? 0 : draw(w, 5);
 
 	memset(jobs, 0, sizeof(jobs));
 	for (int i = 0; i < 4; i++)
@@ -69,7 +69,7 @@ static void submit_something(struct worker *w, struct shared *s)
 		jobs[i].cmd_va = MIB(1) + draw(w, 8) * PAGE;
 		jobs[i].cmd_count = draw(w, 64);
 		jobs[i].syncs = (struct drm_onpu_array) {
-			draw(w, 5), sizeof(syncs[0]), USER_PTR(syncs),
+			nsyncs, sizeof(syncs[0]), USER_PTR(syncs),
 		};
 	}
 	w->jobs += !onpu_submit_jobs(s->fd, PICK(queues), jobs, count);
@@ -109,15 +109,17 @@ static void act(struct worker *w, struct shared *s)
 		}
 		break;
 	case 1:
-		onpu_vm_destroy(s->fd, PICK(vms));
+		if (!draw(w, 8))
+			onpu_vm_destroy(s->fd, PICK(vms));
 		break;
 	case 2: case 3:
 		create_bo(w, s);
 		break;
 	case 4:
-		onpu_bo_close(s->fd, PICK(bos));
+		if (!draw(w, 4))
+			onpu_bo_close(s->fd, PICK(bos));
 		break;
-	case 5:
+	case 5: case 13:
 		if (!onpu_queue_create(s->fd, PICK(vms), draw(w, 4), &id)) {
 			id = PUT(queues, id);
 			if (id)
@@ -125,26 +127,29 @@ static void act(struct worker *w, struct shared *s)
 		}
 		break;
 	case 6:
-		onpu_queue_destroy(s->fd, PICK(queues));
+		if (!draw(w, 4))
+			onpu_queue_destroy(s->fd, PICK(queues));
 		break;
 	case 7:
 		onpu_queue_state(s->fd, PICK(queues), &state);
 		break;
 	case 8:
-		id = onpu_sync_create(s->fd, draw(w, 2));
+		id = onpu_sync_create(s->fd, draw(w, 4));
 		id = PUT(syncs, id);
 		if (id)
 			onpu_sync_destroy(s->fd, id);
 		break;
 	case 9:
-		onpu_sync_wait_for(s->fd, PICK(syncs), draw(w, 1000000));
+		onpu_sync_wait_for(s->fd, PICK(syncs), draw(w, 100000));
 		break;
 	case 10: case 11:
-		onpu_map(s->fd, PICK(vms), PICK(bos), draw(w, 4) * PAGE, MIB(1) + draw(w, 64) * PAGE,
-			 PAGE << draw(w, 6), draw(w, 2));
+		/* Mostly from the start, so that the commands there run. */
+		onpu_map(s->fd, PICK(vms), PICK(bos), draw(w, 8) ? 0 : PAGE,
+			 MIB(1) + draw(w, draw(w, 2) ? 8 : 64) * PAGE, PAGE << draw(w, 5),
+			 draw(w, 2));
 		break;
 	case 12:
-		onpu_unmap(s->fd, PICK(vms), MIB(1) + draw(w, 64) * PAGE, PAGE << draw(w, 6));
+		onpu_unmap(s->fd, PICK(vms), MIB(1) + (8 + draw(w, 56)) * PAGE, PAGE << draw(w, 4));
 		break;
 	default:
 		submit_something(w, s);
