@@ -89,14 +89,21 @@ static int64_t deadline(uint64_t timeout_ns)
 
 int queue_wait_fence(struct accel_queue *queue, uint64_t point, uint64_t timeout_ns)
 {
-	struct drm_syncobj_timeline_wait arg = {
-		.handles = (uintptr_t)&queue->syncobj,
-		.points = (uintptr_t)&point,
-		.count_handles = 1,
-		.timeout_nsec = deadline(timeout_ns),
-	};
+	int64_t end = deadline(timeout_ns);
+	int ret;
 
-	return device_ioctl(queue->context->device, DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT, &arg);
+	do {
+		struct drm_syncobj_timeline_wait arg = {
+			.handles = (uintptr_t)&queue->syncobj,
+			.points = (uintptr_t)&point,
+			.count_handles = 1,
+			.timeout_nsec = end,
+		};
+
+		ret = device_ioctl(queue->context->device, DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT, &arg);
+		/* The kernel counts ticks, and a late machine gets several at once. */
+	} while (ret == -ETIME && end && (int64_t)os_now_ns() < end);
+	return ret;
 }
 
 int queue_wait_point(struct accel_queue *queue, uint64_t point, uint64_t timeout_ns,

@@ -59,9 +59,9 @@ text 0 "the onpu driver is not bound" list
 json 0 devices.0.state=unbound devices.0.index=null devices.0.driver=null \
 	"devices.0.pci_address=$pci" -- list
 json 6 error.code=driver-not-bound "device.pci_address=$pci" device.state=unbound \
-	device.pci.bars.0.size -- info
+	device.pci.bars.0.size -- info "$pci"
 json 6 error.code=driver-not-bound -- selftest "$pci"
-text 6 "is not bound to it" bench matmul
+text 6 "is not bound to it" bench matmul -d "$pci"
 echo "$pci" >/sys/bus/pci/drivers/onpu/bind
 json 0 device.state=ready -- info "$pci"
 json 0 failed=0 -- selftest

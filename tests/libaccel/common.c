@@ -115,7 +115,7 @@ void end_long(struct fixture *f)
 		accel_buffer_destroy(f->busy[i]);
 }
 
-/* The library's descriptor of the card. */
+/* The library's newest descriptor of the card. */
 static int find_fd(void)
 {
 	char path[280], target[64];
@@ -124,7 +124,7 @@ static int find_fd(void)
 	int fd = -1;
 
 	assert_non_null(dir);
-	while (fd < 0 && (entry = readdir(dir))) {
+	while ((entry = readdir(dir))) {
 		ssize_t length;
 
 		snprintf(path, sizeof(path), "/proc/self/fd/%s", entry->d_name);
@@ -132,7 +132,7 @@ static int find_fd(void)
 		if (length < 0)
 			continue;
 		target[length] = '\0';
-		if (!strncmp(target, "/dev/accel/", 11))
+		if (!strncmp(target, "/dev/accel/", 11) && atoi(entry->d_name) > fd)
 			fd = atoi(entry->d_name);
 	}
 	closedir(dir);
