@@ -13,7 +13,9 @@
  * serialised by the caller. frozen and running are sequentially consistent
  * atomics: either the task sees frozen, or the freezer sees the task.
  */
+#define _GNU_SOURCE
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -76,6 +78,28 @@ void onpu_card_cause(struct onpu_card *card, uint32_t bits)
 	pthread_mutex_unlock(&card->lock);
 	if (raise)
 		onpu_card_raise(card, 0);
+}
+
+/*
+ * Starts a thread of the card. Signals are the host program's business: all but those that
+ * the thread itself may cause stay blocked in it.
+ */
+int onpu_thread_start(pthread_t *thread, const char *name, void *(*fn)(void *), void *arg)
+{
+	sigset_t block, old;
+	int ret;
+
+	sigfillset(&block);
+	sigdelset(&block, SIGSEGV);
+	sigdelset(&block, SIGBUS);
+	sigdelset(&block, SIGFPE);
+	sigdelset(&block, SIGILL);
+	pthread_sigmask(SIG_SETMASK, &block, &old);
+	ret = pthread_create(thread, NULL, fn, arg);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (!ret)
+		pthread_setname_np(*thread, name);
+	return ret;
 }
 
 /* --- freezing ------------------------------------------------------------------------- */

@@ -17,10 +17,14 @@
 
 #include "onpu_internal.h"
 
-/* Multiply-adds of a block: alone on the card, and when others want a turn. */
-#define BLOCK_MACS_ALONE	(1ull << 33)
+/*
+ * Multiply-adds of a block: alone on the card, when another worker is there for whoever comes,
+ * and when others want a turn. Rows and columns do not get below the minimum: small blocks
+ * pack their operands too often.
+ */
+#define BLOCK_MACS_ALONE	(1ull << 35)
 #define BLOCK_MACS_SHARED	(1ull << 30)
-#define BLOCK_MIN_ALONE		1024u	/* rows, columns: smaller ones repack too much */
+#define BLOCK_MIN_ALONE		2048u
 #define BLOCK_MIN_SHARED	512u
 #define BLOCK_GRAIN		256u
 #define BLOCK_K			8192u
@@ -133,7 +137,8 @@ static void choose_block(struct onpu_slot *slot)
 {
 	const struct onpu_matmul_desc *d = &slot->desc;
 	struct matmul_progress *at = &slot->mm;
-	bool shared = atomic_load_explicit(&slot->card->busy_slots, memory_order_relaxed) > 1;
+	bool shared = onpu_pool_threads(slot->card->pool) == 1 ||
+		      atomic_load_explicit(&slot->card->busy_slots, memory_order_relaxed) > 1;
 	uint64_t macs = shared ? BLOCK_MACS_SHARED : BLOCK_MACS_ALONE;
 	uint32_t min = shared ? BLOCK_MIN_SHARED : BLOCK_MIN_ALONE;
 	uint32_t k = min_u32(d->k, BLOCK_K), n = fit(d->n, macs / k / min, min);

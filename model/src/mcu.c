@@ -895,7 +895,7 @@ int onpu_mcu_init(struct onpu_card *card, const void *rom, size_t rom_size)
 		return ret;
 	onpu_mcu_reset(card);
 	if (card->threaded) {
-		ret = -pthread_create(&mcu->thread, NULL, mcu_main, mcu);
+		ret = -onpu_thread_start(&mcu->thread, "onpu-mcu", mcu_main, mcu);
 		mcu->has_thread = ret == 0;
 	}
 	return ret;

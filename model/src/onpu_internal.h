@@ -330,6 +330,7 @@ struct onpu_card {
 uint64_t onpu_card_time(struct onpu_card *card);
 void onpu_guest_error(struct onpu_card *card, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+int onpu_thread_start(pthread_t *thread, const char *name, void *(*fn)(void *), void *arg);
 bool onpu_card_enter(struct onpu_card *card);
 void onpu_card_leave(struct onpu_card *card);
 void onpu_card_raise(struct onpu_card *card, unsigned int vector);

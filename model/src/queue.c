@@ -154,7 +154,7 @@ static void *tick_main(void *arg)
 
 int onpu_tick_start(struct onpu_card *card)
 {
-	int ret = pthread_create(&card->tick_thread, NULL, tick_main, card);
+	int ret = onpu_thread_start(&card->tick_thread, "onpu-tick", tick_main, card);
 
 	card->has_tick = ret == 0;
 	return ret;
