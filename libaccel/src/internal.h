@@ -180,7 +180,7 @@ struct job {
 	struct job *next;
 	uint64_t point;
 	uint32_t arena_end;	/* 0: it used @own */
-	struct bo own;
+	struct bo *own;		/* command memory of a large submission, or NULL */
 	unsigned int buffer_count;
 	struct accel_buffer *buffers[];
 };

@@ -45,8 +45,10 @@ static void free_job(struct accel_queue *queue, struct job *job)
 {
 	if (job->arena_end)
 		arena_free_oldest(&queue->arena, job->arena_end);
-	else
-		bo_fini(&job->own);
+	if (job->own) {
+		bo_fini(job->own);
+		free(job->own);
+	}
 	for (unsigned int i = 0; i < job->buffer_count; i++)
 		buffer_put(job->buffers[i]);
 	free(job);
@@ -260,7 +262,7 @@ void accel_queue_destroy(struct accel_queue *queue)
 	device_ioctl(queue->context->device, DRM_IOCTL_ONPU_QUEUE_DESTROY, &arg);
 	if (queue->oldest)
 		ret = queue_wait_fence(queue, submitted, KILL_TIMEOUT_NS);
-	if (!ret)
+	if (!ret || ret == -ENODEV)	/* nothing runs on a card that is gone */
 		queue_retire_locked(queue, submitted);
 	for (unsigned int i = 0; i < queue->dependency_count; i++)
 		queue_put(queue->dependencies[i].queue);

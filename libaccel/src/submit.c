@@ -22,7 +22,7 @@ struct commands {
 	uint8_t *pointer;
 	uint64_t va;
 	uint32_t arena_end;
-	struct bo own;
+	struct bo *own;
 };
 
 static int64_t arena_alloc_wait(struct accel_queue *queue, uint32_t size)
@@ -47,22 +47,28 @@ static int64_t arena_alloc_wait(struct accel_queue *queue, uint32_t size)
 
 static int alloc_own(struct accel_queue *queue, uint32_t size, struct commands *commands)
 {
+	struct bo *own = malloc(sizeof(*own));
 	void *pointer;
 	int ret;
 
-	ret = bo_init(&commands->own, queue->context, size, DRM_ONPU_BO_VRAM | DRM_ONPU_BO_SYSTEM,
-		      false);
+	if (!own)
+		return fail(-ENOMEM, "out of memory");
+	ret = bo_init(own, queue->context, size, DRM_ONPU_BO_VRAM | DRM_ONPU_BO_SYSTEM, false);
 	if (ret)
-		return ret;
-	ret = bo_map(&commands->own, &pointer);
-	if (ret) {
-		bo_fini(&commands->own);
-		return ret;
-	}
+		goto err_free;
+	ret = bo_map(own, &pointer);
+	if (ret)
+		goto err_fini;
 	commands->pointer = pointer;
-	commands->va = commands->own.va;
-	commands->arena_end = 0;
+	commands->va = own->va;
+	commands->own = own;
 	return 0;
+
+err_fini:
+	bo_fini(own);
+err_free:
+	free(own);
+	return ret;
 }
 
 static int alloc_commands(struct accel_queue *queue, uint32_t size, struct commands *commands)
@@ -263,10 +269,12 @@ static int submit_locked(struct accel_queue *queue, const struct submission *sub
 		append_job(queue, job, &commands, submission, *point);
 		return 0;
 	}
-	if (commands.arena_end)
+	if (commands.own) {
+		bo_fini(commands.own);
+		free(commands.own);
+	} else {
 		arena_undo(&queue->arena, commands.arena_end, size);
-	else
-		bo_fini(&commands.own);
+	}
 	return ret;
 }
 

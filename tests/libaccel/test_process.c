@@ -203,6 +203,59 @@ static void closing_order(void **state)
 	}
 }
 
+#ifndef ACCEL_TEST_FAKE
+static void write_file(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* The driver goes from under an open device with work in flight. */
+static void unbound(void **state)
+{
+	struct accel_device_info info;
+	struct accel_buffer *buffer, *other;
+	struct accel_status status;
+	struct accel_event *event;
+	struct fixture f = { 0 };
+	void *pointer;
+
+	(void)state;
+	ok(accel_device_open(0, &f.device));
+	ok(accel_context_create(f.device, 0, &f.context));
+	ok(accel_queue_create(f.context, ACCEL_PRIORITY_MEDIUM, &f.queue));
+	accel_device_info_init(&info);
+	ok(accel_device_get_info(f.device, &info));
+	buffer = make_buffer(&f, 1 << 20, CARD);
+	ok(accel_buffer_map(buffer, &pointer));
+	begin_long(&f, f.queue);
+	ok(accel_fill_async(f.queue, buffer, 0, 1 << 20, 1, &event));
+	write_file("/sys/bus/pci/drivers/onpu/unbind", info.pci_address);
+	fails(accel_event_wait(event, ACCEL_FOREVER), -ENODEV);
+	accel_status_init(&status);
+	ok(accel_event_get_status(event, &status));
+	assert_int_equal(status.reason, ACCEL_REASON_DEVICE_LOST);
+	fails(accel_device_get_info(f.device, &info), -ENODEV);
+	fails(accel_buffer_create(f.context, 4096, CARD, &other), -ENODEV);
+	fails(accel_fill(f.queue, buffer, 0, 4, 1), -ENODEV);
+	fails(accel_queue_finish(f.queue, ACCEL_FOREVER), -ENODEV);
+	end_long(&f);
+	accel_event_destroy(event);
+	accel_queue_destroy(f.queue);
+	accel_buffer_destroy(buffer);
+	accel_context_destroy(f.context);
+	accel_device_close(f.device);
+	write_file("/sys/bus/pci/drivers/onpu/bind", info.pci_address);
+	ok(accel_device_open_name(info.pci_address, &f.device));
+	ok(accel_context_create(f.device, 0, &f.context));
+	accel_context_destroy(f.context);
+	accel_device_close(f.device);
+}
+#endif
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,6 +263,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(threads_one_queue, setup, teardown),
 		cmocka_unit_test_setup_teardown(forked, setup, teardown),
 		cmocka_unit_test(closing_order),
+#ifndef ACCEL_TEST_FAKE
+		cmocka_unit_test(unbound),
+#endif
 	};
 
 	return run_group("process", tests);

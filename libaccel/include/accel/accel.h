@@ -461,6 +461,8 @@ struct accel_matrix {
  *
  * D must not overlap A or B. C may be D itself (same place, same ld), else it
  * must not overlap D either.
+ *
+ * (C++: the keyword struct is needed before this name, which is a function's too.)
  */
 struct accel_matmul {
 	size_t size;		/**< sizeof(struct accel_matmul) */
