@@ -19,8 +19,8 @@
 #define W	8u	/* lanes of a register */
 #define AHEAD	16u	/* steps of k between the prefetch of a packed operand and its use */
 
-#define TAVX2	__attribute__((target("avx2,fma,f16c")))
-#define TVNNI	__attribute__((target("avx2,fma,f16c,avxvnni")))
+#define TAVX2	GEMM_NO_SANITIZE __attribute__((target("avx2,fma,f16c")))
+#define TVNNI	GEMM_NO_SANITIZE __attribute__((target("avx2,fma,f16c,avxvnni")))
 
 static bool have_avx2(void)
 {

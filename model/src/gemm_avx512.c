@@ -21,8 +21,8 @@
 #define W	16u	/* lanes of a register */
 #define AHEAD	16u	/* steps of k between the prefetch of a packed operand and its use */
 
-#define T512	__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,f16c,avx2")))
-#define TVNNI	__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma,f16c,avx2")))
+#define T512	GEMM_NO_SANITIZE __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,f16c,avx2")))
+#define TVNNI	GEMM_NO_SANITIZE __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma,f16c,avx2")))
 
 static bool have_avx512(void)
 {

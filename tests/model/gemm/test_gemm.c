@@ -15,6 +15,7 @@
 #include <time.h>
 #include <cmocka.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
@@ -125,7 +126,9 @@ static void put_elem(uint8_t *p, uint32_t dtype, enum fill fill)
 struct operand {
 	uint8_t *flat, *expect;
 	uint64_t len;
-	uint8_t *pages;		/* NULL: one segment, with red zones from the allocator */
+	uint8_t *pages;
+	uint8_t *map;		/* NULL: pages are from the allocator */
+	size_t map_size;
 	struct onpu_seg *segs;
 	struct onpu_view view;
 };
@@ -140,8 +143,15 @@ static void *xalloc(size_t n)
 
 static void one_segment(struct operand *op)
 {
-	/* Exactly as long as the operand, so that the sanitizer sees every byte too far. */
-	op->pages = xalloc(op->len);
+	uint64_t size = (op->len + PAGE - 1) / PAGE * PAGE;
+	uint8_t *map = mmap(NULL, size + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	/* Ends (or, every fourth time, begins) at an inaccessible page: a byte too far faults. */
+	assert_true(map != MAP_FAILED);
+	assert_int_equal(mprotect(map + PAGE, size, PROT_READ | PROT_WRITE), 0);
+	op->map = map;
+	op->map_size = size + 2 * PAGE;
+	op->pages = rnd_below(4) ? map + PAGE + size - op->len : map + PAGE;
 	op->segs = xalloc(sizeof(*op->segs));
 	op->segs[0] = (struct onpu_seg) { op->pages, 0, op->len };
 	op->view = (struct onpu_view) { op->segs, 1, op->len };
@@ -205,6 +215,7 @@ static void make_operand(struct operand *op, uint64_t rows, uint64_t cols, uint6
 	assert_true(onpu_gemm_span(rows, cols, ld, es, &op->len));
 	op->flat = xalloc(op->len);
 	op->expect = NULL;
+	op->map = NULL;
 	for (uint64_t i = 0; i < op->len; i += es)
 		put_elem(op->flat + i, dtype, fill);
 	if (scattered)
@@ -218,7 +229,10 @@ static void free_operand(struct operand *op)
 {
 	free(op->flat);
 	free(op->expect);
-	free(op->pages);
+	if (op->map)
+		munmap(op->map, op->map_size);
+	else
+		free(op->pages);
 	free(op->segs);
 }
 
