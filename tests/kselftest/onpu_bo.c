@@ -339,6 +339,31 @@ TEST_F_TIMEOUT(full, exhaustion_and_recovery, 240)
 	EXPECT_NE(NULL, onpu_bo_map(self->fd, handle, MIB(1)));
 }
 
+TEST_F_TIMEOUT(full, system_memory_runs_out, 120)
+{
+	uint32_t handles[256], handle;
+	unsigned int count = 0;
+	int ret = 0;
+
+	/* There is a limit well before the machine has nothing left. */
+	while (count < 256 && !ret) {
+		ret = onpu_bo_create(self->fd, MIB(32), DRM_ONPU_BO_SYSTEM, 0, &handles[count]);
+		if (!ret)
+			count++;
+	}
+	if (!ret)
+		SKIP(return, "the machine has more than 8 GiB for the card");
+	EXPECT_EQ(-ENOMEM, ret);
+	EXPECT_GT(count, 0);
+	EXPECT_EQ(0, onpu_bo_close(self->fd, handles[0]));
+	ret = -ENOMEM;
+	for (int i = 0; i < 100 && ret == -ENOMEM; i++) {
+		ret = onpu_bo_create(self->fd, MIB(1), DRM_ONPU_BO_SYSTEM, 0, &handle);
+		usleep(20000);
+	}
+	EXPECT_EQ(0, ret);
+}
+
 TEST_F_TIMEOUT(full, other_ioctls_fail_cleanly_and_recover, 240)
 {
 	uint32_t handles[4096], handle = 0, vm = 0, queue = 0;

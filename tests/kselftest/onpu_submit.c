@@ -2,6 +2,9 @@
 /* SUBMIT: arguments, order, binary and timeline syncobjs, sync files, dead queues. */
 #include "kselftest_harness.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+
 #include "onpu_kselftest.h"
 
 FIXTURE(submit)
@@ -356,6 +359,45 @@ TEST_F_TIMEOUT(submit, many_in_flight, 120)
 	EXPECT_EQ(0, state.flags);
 	EXPECT_EQ(rounds, state.jobs_submitted);
 	EXPECT_EQ(rounds, state.jobs_completed);
+}
+
+/* A full queue makes SUBMIT sleep; a signal ends that, and so does the end of the queue. */
+TEST_F_TIMEOUT(submit, a_submit_that_sleeps_can_be_killed, 60)
+{
+	uint32_t limit = onpu_limits(self->env.fd).max_jobs_in_flight;
+	uint32_t *taken = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int64_t start;
+	int status;
+	pid_t pid;
+
+	ASSERT_NE(MAP_FAILED, taken);
+	self->env.packets[0] = pkt_wait(WORD(0), ONPU_WAIT_EQ, 1);
+	self->env.packets[1] = pkt_nop();
+	ASSERT_EQ(0, onpu_submit(self->env.fd, self->env.queue, CMD(0), 1, 0, self->env.sync));
+	pid = fork();
+	if (!pid) {
+		while (!onpu_submit(self->env.fd, self->env.queue, CMD(1), 1, 0, 0))
+			(*taken)++;
+		_exit(1);
+	}
+	ASSERT_GT(pid, 0);
+	start = onpu_now();
+	do {
+		status = (int)*(volatile uint32_t *)taken;
+		usleep(300000);
+	} while (status != (int)*(volatile uint32_t *)taken && onpu_now() - start < WAIT_NS);
+	EXPECT_GT(status, 0);
+	EXPECT_LE(status, (int)limit);
+	kill(pid, SIGKILL);
+	start = onpu_now();
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_LT(onpu_now() - start, 5000000000ll);
+	/* What was taken before runs. */
+	self->words[0] = 1;
+	ASSERT_EQ(0, onpu_submit(self->env.fd, self->env.queue, 0, 0, 0, self->env.sync));
+	EXPECT_EQ(0, onpu_sync_wait(self->env.fd, self->env.sync));
+	EXPECT_EQ(1, onpu_sync_status(self->env.fd, self->env.sync));
 }
 
 TEST_F(submit, a_large_job)
