@@ -28,7 +28,7 @@
 #define DEFAULT_VECTORS		32u
 #define VRAM_MIN		(16ull << 20)
 
-/* --- services for the other files -------------------------------------------------- */
+/* --- services for the other files ----------------------------------------- */
 
 uint64_t onpu_card_time(struct onpu_card *card)
 {
@@ -102,7 +102,7 @@ int onpu_thread_start(pthread_t *thread, const char *name, void *(*fn)(void *), 
 	return ret;
 }
 
-/* --- freezing ------------------------------------------------------------------------- */
+/* --- freezing ------------------------------------------------------------- */
 
 void onpu_card_leave(struct onpu_card *card)
 {
@@ -162,7 +162,7 @@ void onpu_card_resume(struct onpu_card *card)
 	onpu_mcu_unpark(card);
 }
 
-/* --- reset -------------------------------------------------------------------------------- */
+/* --- reset ---------------------------------------------------------------- */
 
 static void reset_registers(struct onpu_card *card)
 {
@@ -231,7 +231,7 @@ void onpu_card_reset(struct onpu_card *card, enum onpu_reset_kind kind)
 	onpu_mcu_unpark(card);
 }
 
-/* --- deterministic mode --------------------------------------------------------------------- */
+/* --- deterministic mode --------------------------------------------------- */
 
 unsigned int onpu_card_run(struct onpu_card *card, unsigned int max_steps)
 {
@@ -255,7 +255,7 @@ unsigned int onpu_card_run(struct onpu_card *card, unsigned int max_steps)
 	return steps;
 }
 
-/* --- life --------------------------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------- */
 
 static unsigned int or_default(unsigned int value, unsigned int def)
 {

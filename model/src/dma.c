@@ -44,7 +44,7 @@ static bool grow(void *array, size_t *cap, size_t need, size_t elem)
 	return true;
 }
 
-/* --- building ---------------------------------------------------------------- */
+/* --- building ------------------------------------------------------------- */
 
 void onpu_dma_begin(struct onpu_slot *slot)
 {
@@ -76,7 +76,7 @@ void onpu_dma_add(struct onpu_slot *slot, uint64_t va, uint64_t len, unsigned in
 	onpu_dma_add_rows(slot, va, 1, len, 0, kind, priv);
 }
 
-/* --- translation --------------------------------------------------------------- */
+/* --- translation ---------------------------------------------------------- */
 
 static enum step emit(struct onpu_slot *slot, unsigned int access, uint64_t off, uint64_t len,
 		      enum dma_target target, const struct mmu_xlat *x)
@@ -161,7 +161,7 @@ static enum step translate_access(struct onpu_slot *slot, unsigned int access)
 	return STEP_OK;
 }
 
-/* --- mapping -------------------------------------------------------------------- */
+/* --- mapping -------------------------------------------------------------- */
 
 static enum step host_fault(struct onpu_slot *slot, const struct dma_piece *piece, uint64_t off)
 {
@@ -320,7 +320,7 @@ static enum step map_all(struct onpu_slot *slot)
 	}
 }
 
-/* --- views ------------------------------------------------------------------------ */
+/* --- views ---------------------------------------------------------------- */
 
 static int compare_maps(const void *a, const void *b)
 {
@@ -401,7 +401,7 @@ enum step onpu_dma_progress(struct onpu_slot *slot)
 	return step;
 }
 
-/* --- the end ------------------------------------------------------------------------ */
+/* --- the end -------------------------------------------------------------- */
 
 /* Forgets requests that are out and takes back those that have come. */
 static void abandon(struct onpu_slot *slot)
@@ -493,7 +493,7 @@ void onpu_card_dma_done(struct onpu_card *card, struct onpu_dma_req *req)
 	free(p);
 }
 
-/* --- access through views -------------------------------------------------------------- */
+/* --- access through views ------------------------------------------------- */
 
 /* Index of the segment that holds off, which lies in the view. */
 static size_t find_seg(const struct onpu_view *view, uint64_t off)

@@ -31,7 +31,7 @@ static struct onpu_card *card_of(struct onpu_mcu *mcu)
 	return container_of(mcu, struct onpu_card, mcu);
 }
 
-/* --- interrupts, waking --------------------------------------------------------- */
+/* --- interrupts, waking --------------------------------------------------- */
 
 void onpu_mcu_kick(struct onpu_card *card)
 {
@@ -91,7 +91,7 @@ void onpu_mcu_crash(struct onpu_card *card)
 	onpu_card_cause(card, ONPU_IRQ_FATAL);
 }
 
-/* --- SYS ---------------------------------------------------------------------------- */
+/* --- SYS ------------------------------------------------------------------ */
 
 static uint32_t hash_word(const uint8_t *hash, uint32_t offset)
 {
@@ -307,7 +307,7 @@ static int sys_write(struct onpu_card *card, uint32_t addr, uint32_t value)
 	return ret;
 }
 
-/* --- CRYPTO ---------------------------------------------------------------------------- */
+/* --- CRYPTO --------------------------------------------------------------- */
 
 /* MCU memory [addr, addr + len) as a pointer, or NULL. */
 static const uint8_t *mcu_memory(struct onpu_card *card, uint32_t addr, uint32_t len)
@@ -397,7 +397,7 @@ static int crypto_access(struct onpu_card *card, uint32_t addr, bool write, uint
 	return 0;
 }
 
-/* --- DOORBELL, CONTEXT -------------------------------------------------------------------- */
+/* --- DOORBELL, CONTEXT ---------------------------------------------------- */
 
 static int doorbell_access(struct onpu_card *card, uint32_t addr, bool write, uint32_t *value)
 {
@@ -459,7 +459,7 @@ static int context_access(struct onpu_card *card, uint32_t addr, bool write, uin
 	}
 }
 
-/* --- SLOTS ------------------------------------------------------------------------------------ */
+/* --- SLOTS ---------------------------------------------------------------- */
 
 static uint32_t events_word(struct onpu_card *card, uint32_t word)
 {
@@ -633,7 +633,7 @@ static int slots_access(struct onpu_card *card, uint32_t addr, bool write, uint3
 	return slot_read(&card->slots[index], off % ONPU_SLOT_STRIDE, value);
 }
 
-/* --- the bus -------------------------------------------------------------------------------------- */
+/* --- the bus -------------------------------------------------------------- */
 
 static int bus_access(struct onpu_card *card, uint32_t addr, bool write, uint32_t *value)
 {
@@ -671,7 +671,7 @@ static int bus_store(void *opaque, uint32_t addr, unsigned int size, uint32_t va
 	return size == 4 ? onpu_card_mcu_write32(opaque, addr, value) : -1;
 }
 
-/* --- running ------------------------------------------------------------------------------------------ */
+/* --- running -------------------------------------------------------------- */
 
 static bool stalled(struct onpu_mcu *mcu)
 {
@@ -805,7 +805,7 @@ void onpu_mcu_unpark(struct onpu_card *card)
 	pthread_mutex_unlock(&mcu->lock);
 }
 
-/* --- life ------------------------------------------------------------------------------------------------ */
+/* --- life ----------------------------------------------------------------- */
 
 /* The hart is parked, or has not started. */
 void onpu_mcu_reset(struct onpu_card *card)

@@ -47,7 +47,7 @@ static bool zero_from(const struct onpu_packet *p, size_t offset)
 	return true;
 }
 
-/* --- decoding ------------------------------------------------------------------ */
+/* --- decoding ------------------------------------------------------------- */
 
 static enum step decode_copy(struct onpu_slot *slot, const struct onpu_packet *p)
 {
@@ -130,7 +130,7 @@ enum step onpu_packet_decode(struct onpu_slot *slot)
 	}
 }
 
-/* --- COPY and FILL ----------------------------------------------------------------- */
+/* --- COPY and FILL -------------------------------------------------------- */
 
 static void spread_item(void *arg, size_t index)
 {
@@ -191,7 +191,7 @@ static enum step execute_bulk(struct onpu_slot *slot)
 	return slot->done == size ? STEP_OK : STEP_YIELD;
 }
 
-/* --- words ----------------------------------------------------------------------------- */
+/* --- words ---------------------------------------------------------------- */
 
 static enum step access_word(struct onpu_slot *slot, uint64_t va, unsigned int kind)
 {

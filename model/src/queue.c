@@ -31,7 +31,7 @@
 #define TURN_UNITS	64u	/* cost that a slot may run up per turn: one per step, and its work */
 #define WAIT_SPIN_NS	20000u	/* a WAIT is tried over and over for so long */
 
-/* --- state ------------------------------------------------------------------------ */
+/* --- state ---------------------------------------------------------------- */
 
 /* slot->lock held. */
 static void set_state(struct onpu_slot *slot, uint32_t state)
@@ -90,7 +90,7 @@ static bool alive(uint32_t state)
 	       state == ONPU_SLOT_WAITING;
 }
 
-/* --- being looked at by the ticker ----------------------------------------------------- */
+/* --- being looked at by the ticker ---------------------------------------- */
 
 /* A slot is polled while it waits for memory to change, or for an injected delay. */
 static void set_polled(struct onpu_slot *slot, bool polled)
@@ -172,7 +172,7 @@ void onpu_tick_stop(struct onpu_card *card)
 	card->has_tick = false;
 }
 
-/* --- the end of a packet ----------------------------------------------------------------- */
+/* --- the end of a packet -------------------------------------------------- */
 
 /* Leaves what the slot is in the middle of. */
 static void drop_work(struct onpu_slot *slot)
@@ -225,7 +225,7 @@ static void after_packet(struct onpu_slot *slot)
 	onpu_kick_polled(card);
 }
 
-/* --- phases ---------------------------------------------------------------------------------- */
+/* --- phases --------------------------------------------------------------- */
 
 static bool hang_injected(struct onpu_slot *slot)
 {
@@ -410,7 +410,7 @@ static enum step run_phase(struct onpu_slot *slot)
 	}
 }
 
-/* --- turns ------------------------------------------------------------------------------------ */
+/* --- turns ---------------------------------------------------------------- */
 
 /* A WAIT that does not hold: true to try again at once, others first. */
 static bool wait_more(struct onpu_slot *slot)
@@ -571,7 +571,7 @@ void onpu_slot_kick(struct onpu_slot *slot)
 		onpu_pool_submit(slot->card->pool, &slot->task);
 }
 
-/* --- doorbells ----------------------------------------------------------------------------------- */
+/* --- doorbells ------------------------------------------------------------ */
 
 void onpu_doorbell(struct onpu_card *card, uint32_t queue, uint32_t value)
 {
@@ -588,7 +588,7 @@ void onpu_doorbell(struct onpu_card *card, uint32_t queue, uint32_t value)
 	onpu_mcu_irq(card, ONPU_MCU_IRQ_DOORBELL);
 }
 
-/* --- commands of the MCU -------------------------------------------------------------------------- */
+/* --- commands of the MCU -------------------------------------------------- */
 
 bool onpu_slot_config_valid(struct onpu_slot *slot)
 {
@@ -735,7 +735,7 @@ void onpu_slot_command(struct onpu_slot *slot, uint32_t cmd)
 	}
 }
 
-/* --- whole slots, while nothing runs ------------------------------------------------------------------ */
+/* --- whole slots, while nothing runs -------------------------------------- */
 
 int onpu_slot_init(struct onpu_card *card, unsigned int index)
 {

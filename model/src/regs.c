@@ -85,7 +85,7 @@ static bool access_fits(const struct reg *reg, uint32_t base, uint64_t offset, u
 	return size == 8 && reg->wide && offset == base;
 }
 
-/* --- reading ------------------------------------------------------------------------- */
+/* --- reading -------------------------------------------------------------- */
 
 static uint32_t dtype_mask(bool input)
 {
@@ -244,7 +244,7 @@ static uint64_t read_reg(struct onpu_card *card, uint32_t reg)
 	return value;
 }
 
-/* --- writing ---------------------------------------------------------------------------- */
+/* --- writing -------------------------------------------------------------- */
 
 static void write_boot_cmd(struct onpu_card *card, uint64_t value)
 {
@@ -338,7 +338,7 @@ static void write_reg(struct onpu_card *card, uint32_t reg, uint64_t value, uint
 	}
 }
 
-/* --- doorbells ------------------------------------------------------------------------------ */
+/* --- doorbells ------------------------------------------------------------ */
 
 /* Queue whose doorbell an access means, or -1. */
 static int doorbell_queue(struct onpu_card *card, uint64_t offset, unsigned int size)
@@ -354,7 +354,7 @@ static int doorbell_queue(struct onpu_card *card, uint64_t offset, unsigned int 
 	return (int)queue;
 }
 
-/* --- entry points ---------------------------------------------------------------------------- */
+/* --- entry points --------------------------------------------------------- */
 
 uint64_t onpu_card_mmio_read(struct onpu_card *card, uint64_t offset, unsigned int size)
 {

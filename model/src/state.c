@@ -104,7 +104,7 @@ static void require(struct io *io, bool ok)
 		io->bad = true;
 }
 
-/* --- the card ------------------------------------------------------------------------ */
+/* --- the card ------------------------------------------------------------- */
 
 static void io_registers(struct io *io, struct onpu_card *card)
 {
@@ -146,7 +146,7 @@ static void io_doorbells(struct io *io, struct onpu_card *card)
 	}
 }
 
-/* --- slots ------------------------------------------------------------------------------ */
+/* --- slots ---------------------------------------------------------------- */
 
 static bool progress_valid(const struct onpu_slot *slot)
 {
@@ -280,7 +280,7 @@ static void io_slot(struct io *io, struct onpu_slot *slot)
 	adopt_slot(io, slot, owns);
 }
 
-/* --- MCU ---------------------------------------------------------------------------------- */
+/* --- MCU ------------------------------------------------------------------ */
 
 static void io_hart(struct io *io, struct onpu_mcu *mcu)
 {
@@ -328,7 +328,7 @@ static void io_mcu(struct io *io, struct onpu_mcu *mcu)
 	atomic_store(&mcu->halted, halted);
 }
 
-/* --- entry points -------------------------------------------------------------------------- */
+/* --- entry points --------------------------------------------------------- */
 
 static void io_card(struct io *io, struct onpu_card *card)
 {

@@ -38,7 +38,7 @@ uint32_t fx_random(struct fx *fx)
 	return (uint32_t)rand_r(&fx->random) << 16 ^ (uint32_t)rand_r(&fx->random);
 }
 
-/* --- platform -------------------------------------------------------------------------- */
+/* --- platform ------------------------------------------------------------- */
 
 static uint64_t op_time(void *opaque)
 {
@@ -192,7 +192,7 @@ static void *dma_main(void *arg)
 	return NULL;
 }
 
-/* --- life --------------------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------- */
 
 #define GUARD	(1u << 20)
 
@@ -271,7 +271,7 @@ void fx_destroy(struct fx *fx)
 	free(fx);
 }
 
-/* --- memory ---------------------------------------------------------------------------------- */
+/* --- memory --------------------------------------------------------------- */
 
 uint64_t fx_vram(struct fx *fx, uint64_t size, uint64_t align)
 {
@@ -311,7 +311,7 @@ void fx_store(void *p, uint64_t value)
 	__atomic_store_n((uint64_t *)p, value, __ATOMIC_RELEASE);
 }
 
-/* --- registers ---------------------------------------------------------------------------------- */
+/* --- registers ------------------------------------------------------------ */
 
 uint32_t fx_rd(struct fx *fx, uint32_t reg)
 {
@@ -351,7 +351,7 @@ void fx_slot_wr(struct fx *fx, unsigned int slot, uint32_t reg, uint32_t value)
 	fx_mcu_wr(fx, ONPU_SLOT(slot, reg), value);
 }
 
-/* --- page tables ----------------------------------------------------------------------------------- */
+/* --- page tables ---------------------------------------------------------- */
 
 void fx_context(struct fx *fx, unsigned int asid)
 {
@@ -424,7 +424,7 @@ void *fx_buffer(struct fx *fx, unsigned int asid, uint64_t va, uint64_t size)
 	return fx_vptr(fx, off);
 }
 
-/* --- queues -------------------------------------------------------------------------------------------- */
+/* --- queues --------------------------------------------------------------- */
 
 void fx_queue_init(struct fx_queue *q, struct fx *fx, unsigned int slot, unsigned int queue,
 		   unsigned int asid, unsigned int order, uint32_t flags)
@@ -575,7 +575,7 @@ void fx_expect_fault(struct fx_queue *q, uint32_t reason, uint32_t access, uint3
 	assert_true(got == va);
 }
 
-/* --- packets ----------------------------------------------------------------------------------------------- */
+/* --- packets -------------------------------------------------------------- */
 
 struct onpu_packet pk_nop(void)
 {

@@ -183,7 +183,7 @@ static uint64_t some_pte(struct fuzz *f)
 	return pte;
 }
 
-/* --- what happens -------------------------------------------------------------------- */
+/* --- what happens --------------------------------------------------------- */
 
 static void push(struct fuzz *f, struct fx_queue *q)
 {

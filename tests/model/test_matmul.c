@@ -289,7 +289,7 @@ static void blocks(void **state)
 	fx_destroy(e.fx);
 }
 
-/* --- malformed descriptors ----------------------------------------------------------- */
+/* --- malformed descriptors ------------------------------------------------ */
 
 static struct onpu_matmul_desc good_desc(void)
 {

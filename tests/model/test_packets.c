@@ -55,7 +55,7 @@ static void expect_packet_error(struct env *e, struct onpu_packet p, uint32_t er
 	revive(e);
 }
 
-/* --- rings ------------------------------------------------------------------------- */
+/* --- rings ---------------------------------------------------------------- */
 
 static void nop_and_signal(void **state)
 {
@@ -173,7 +173,7 @@ static void bind_sees_earlier_doorbell(void **state)
 	finish(&e);
 }
 
-/* --- slots -------------------------------------------------------------------------- */
+/* --- slots ---------------------------------------------------------------- */
 
 static void refuse_bind(struct env *e, unsigned int reg, uint32_t bad, uint32_t good)
 {
@@ -283,7 +283,7 @@ static void kill_everywhere(void **state)
 	finish(&e);
 }
 
-/* --- malformed packets ------------------------------------------------------------------- */
+/* --- malformed packets ---------------------------------------------------- */
 
 static void reserved_fields(void **state)
 {
@@ -354,7 +354,7 @@ static void bad_fields(void **state)
 	finish(&e);
 }
 
-/* --- data packets -------------------------------------------------------------------------- */
+/* --- data packets --------------------------------------------------------- */
 
 static void copy_and_fill(void **state)
 {
@@ -502,7 +502,7 @@ static void wait_for_other_queue(void **state)
 	finish(&e);
 }
 
-/* --- CALL ---------------------------------------------------------------------------------------- */
+/* --- CALL ----------------------------------------------------------------- */
 
 static void put(struct env *e, unsigned int index, struct onpu_packet p)
 {

@@ -218,7 +218,7 @@ static void reset_in_flight(void **state)
 	fx_destroy(fx);
 }
 
-/* --- doorbells against bind and unbind ------------------------------------------------ */
+/* --- doorbells against bind and unbind ------------------------------------ */
 
 struct firmware {
 	struct fx_queue *q;
@@ -284,7 +284,7 @@ static void no_doorbell_is_lost(void **state)
 	fx_destroy(fx);
 }
 
-/* --- invalidation under load -------------------------------------------------------------- */
+/* --- invalidation under load ---------------------------------------------- */
 
 static void invalidation(void **state)
 {
@@ -323,7 +323,7 @@ static void invalidation(void **state)
 	fx_destroy(fx);
 }
 
-/* --- parking -------------------------------------------------------------------------------- */
+/* --- parking -------------------------------------------------------------- */
 
 static void quiesce(void **state)
 {
@@ -369,7 +369,7 @@ static void quiesce(void **state)
 	fx_destroy(fx);
 }
 
-/* --- WAIT and idleness ------------------------------------------------------------------------ */
+/* --- WAIT and idleness ---------------------------------------------------- */
 
 static uint64_t cpu_ns(void)
 {
