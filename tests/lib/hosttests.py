@@ -74,7 +74,8 @@ def run(report, flavour, keep=""):
     sanitized = flavour == "sanitize"
     log = user.build / "meson-logs/testlog.json"
     log.unlink(missing_ok=True)
-    subprocess.run(["meson", "test", "-C", str(user.build), "--num-processes", jobs(), "--timeout-multiplier", "5" if sanitized else "2"],
+    subprocess.run(["meson", "test", "-C", str(user.build), "--num-processes", jobs(),
+                    "--timeout-multiplier", "5" if sanitized else "2"],
                    env=dict(os.environ, **(SANITIZER_ENV if sanitized else {})),
                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL, check=False)
