@@ -212,6 +212,8 @@ static void reset_in_flight(void **state)
 
 		fx_submit(&q[0], &p);
 		fx_wait_value(fx, buf, 99);
+		/* The fence is there before the slot is idle again. */
+		fx_wait_state(&q[0], ONPU_SLOT_IDLE);
 		fx_unbind(&q[0]);
 		fx_complete(fx, UINT32_MAX, false);
 	}
