@@ -13,7 +13,7 @@ TOP = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TOP / "tools/build")]
 
 # pylint: disable=wrong-import-position
-from common import BuildError, jobs  # noqa: E402
+from common import BuildError, ccache_env, jobs  # noqa: E402
 from userspace import Userspace  # noqa: E402
 
 SANITIZER = re.compile(r"ERROR: (Address|Leak|Memory|Thread)Sanitizer|runtime error:|"
@@ -76,7 +76,7 @@ def run(report, flavour, keep=""):
     log.unlink(missing_ok=True)
     subprocess.run(["meson", "test", "-C", str(user.build), "--num-processes", jobs(),
                     "--timeout-multiplier", "5" if sanitized else "2"],
-                   env=dict(os.environ, **(SANITIZER_ENV if sanitized else {})),
+                   env=dict(os.environ, **ccache_env(TOP), **(SANITIZER_ENV if sanitized else {})),
                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL, check=False)
     if not log.exists():

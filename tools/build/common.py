@@ -33,6 +33,17 @@ def cache_dir():
 CACHE = cache_dir()
 
 
+def ccache_env(base):
+    """One compiler cache for all builds; what stands below base is found again in another clone."""
+    return {
+        "CCACHE_DIR": os.environ.get("CCACHE_DIR") or str(CACHE / "ccache"),
+        "CCACHE_MAXSIZE": "4G",
+        "CCACHE_COMPILERCHECK": "content",
+        "CCACHE_BASEDIR": str(base),
+        "CCACHE_NOHASHDIR": "1",
+    }
+
+
 class BuildError(Exception):
     """A step failed; the text is for the user."""
 

@@ -20,8 +20,8 @@ import shutil
 from pathlib import Path
 
 import privapt
-from common import (CACHE, PROGRESS, ROOT, BuildError, hash_of, jobs, keep_newest, lock, log_path,
-                    mirror, put_in_place, run, tree_files)
+from common import (CACHE, PROGRESS, ROOT, BuildError, ccache_env, hash_of, jobs, keep_newest,
+                    lock, log_path, mirror, put_in_place, run, tree_files)
 
 SERIES = "10.0."
 RECIPE = 1    # raise when the way the tree is prepared changes
@@ -105,13 +105,7 @@ def _build_tools():
 
 def _env(tools):
     packages = tools / "usr/lib/python3/dist-packages"
-    return {
-        "PYTHONPATH": str(packages),
-        "CCACHE_DIR": os.environ.get("CCACHE_DIR") or str(CACHE / "ccache"),
-        "CCACHE_MAXSIZE": "2G",
-        "CCACHE_COMPILERCHECK": "content",
-        "CCACHE_BASEDIR": str(FOLDER),
-    }
+    return {"PYTHONPATH": str(packages), **ccache_env(FOLDER)}
 
 
 def _edit(path, old, new):

@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from common import PROGRESS, ROOT, hash_of, log_path, output, run
+from common import PROGRESS, ROOT, ccache_env, hash_of, log_path, output, run
 from kernel import KSELFTEST_INCLUDE
 
 VM_ROOMS = ("kselftest", "libaccel", "accelctl")
@@ -57,7 +57,7 @@ class Userspace:
         PROGRESS.step(f"building firmware, libaccel, tools and tests ({self.flavour})")
         self.log.unlink(missing_ok=True)
         self._configure()
-        run(["ninja", "-C", self.build], log=self.log)
+        run(["ninja", "-C", self.build], env=ccache_env(ROOT), log=self.log)
 
     def rom_header(self):
         """The boot ROM as the C header that the card's model compiles in."""
