@@ -62,6 +62,8 @@ def _build(tree, partial, log):
     run(["strip", "-o", partial / "vmlinux", tree / "vmlinux"])
     run(["make", "modules_install", f"INSTALL_MOD_PATH={partial}/root", "DEPMOD=true"], cwd=tree,
         log=log)
+    for name in ("modules", "headers"):
+        (partial / name).unlink(missing_ok=True)
     (partial / "modules").symlink_to(f"root/lib/modules/{release}/kernel")
     (partial / "release").write_text(release + "\n", encoding="utf-8")
     shutil.copy2(tree / ".config", partial / "config")
@@ -82,11 +84,14 @@ def debug():
             return target
         log = log_path("debug-kernel")
         PROGRESS.step(f"building the debug kernel (some 20 CPU minutes, once; log: {log})")
+        # A build that was interrupted goes on where it was.
         partial = FOLDER / f".partial-debug-{key}"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        tree = _unpack_source(partial, log)
-        _configure(tree, log)
+        tree = partial / "tree"
+        if not (partial / "configured").exists():
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            _configure(_unpack_source(partial, log), log)
+            (partial / "configured").touch()
         _build(tree, partial, log)
         put_in_place(partial, target)
     return target
