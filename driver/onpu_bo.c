@@ -17,16 +17,24 @@
  * Kernel objects (rings, fence pages) are pinned, contiguous card memory with a
  * CPU pointer.
  *
+ * Processes that have card memory mapped must not touch it while the function is
+ * being reset: writes would be lost. So the reset zaps their mappings, and a fault
+ * comes back until it is over.
+ *
  * Locking: TTM's, that is the reservation of the object. Freeing waits (in TTM's
  * own work) for all fences of the reservation, so memory outlives the jobs that
- * were submitted while it was mapped.
+ * were submitted while it was mapped. A fault keeps resets away, but must not wait
+ * for one, because it holds mmap_lock; so nothing that keeps resets away may
+ * access user memory.
  */
 
+#include <linux/delay.h>
 #include <linux/iosys-map.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include <drm/drm_drv.h>
 #include <drm/drm_gem_ttm_helper.h>
 #include <drm/drm_managed.h>
 #include <drm/drm_prime.h>
@@ -328,11 +336,67 @@ static struct dma_buf *bo_gem_export(struct drm_gem_object *obj, int flags)
 	return drm_gem_prime_export(obj, flags);
 }
 
+static vm_fault_t bo_vm_fault_reserved(struct ttm_buffer_object *tbo, struct vm_fault *vmf)
+{
+	pgprot_t prot = vmf->vma->vm_page_prot;
+	vm_fault_t ret;
+	int idx;
+
+	if (!drm_dev_enter(tbo->base.dev, &idx))
+		return ttm_bo_vm_dummy_page(vmf, prot);
+
+	ret = ttm_bo_vm_fault_reserved(vmf, prot, TTM_BO_VM_NUM_PREFAULT);
+	drm_dev_exit(idx);
+
+	return ret;
+}
+
+static vm_fault_t bo_vm_fault(struct vm_fault *vmf)
+{
+	struct ttm_buffer_object *tbo = vmf->vma->vm_private_data;
+	struct onpu_device *odev = to_onpu_device(tbo->base.dev);
+	vm_fault_t ret;
+
+	if (!onpu_recovery_try_block(odev)) {
+		/* A reset: fault again, with mmap_lock dropped in between. */
+		usleep_range(500, 1000);
+		return VM_FAULT_NOPAGE;
+	}
+
+	ret = ttm_bo_vm_reserve(tbo, vmf);
+	if (!ret) {
+		ret = bo_vm_fault_reserved(tbo, vmf);
+		/* Else TTM has dropped the reservation. */
+		if (ret != VM_FAULT_RETRY || (vmf->flags & FAULT_FLAG_RETRY_NOWAIT))
+			dma_resv_unlock(tbo->base.resv);
+	}
+	onpu_recovery_exit(odev);
+
+	return ret;
+}
+
+static const struct vm_operations_struct bo_vm_ops = {
+	.fault = bo_vm_fault,
+	.open = ttm_bo_vm_open,
+	.close = ttm_bo_vm_close,
+	.access = ttm_bo_vm_access,
+};
+
 static const struct drm_gem_object_funcs bo_gem_funcs = {
 	.free = bo_gem_free,
 	.export = bo_gem_export,
 	.mmap = drm_gem_ttm_mmap,
+	.vm_ops = &bo_vm_ops,
 };
+
+/**
+ * onpu_bo_zap_maps() - make processes fault when they next touch mapped memory
+ * @odev: card
+ */
+void onpu_bo_zap_maps(struct onpu_device *odev)
+{
+	unmap_mapping_range(odev->drm.anon_inode->i_mapping, 0, 0, 1);
+}
 
 /* Where an object may be, in order of preference; returns how many. */
 static unsigned int bo_places(u32 flags, bool kernel, struct ttm_place places[2])

@@ -61,6 +61,7 @@ void onpu_bo_destroy_kernel(struct onpu_bo *bo);
 
 u64 onpu_bo_extent(struct onpu_bo *bo, u64 offset, u64 *len, bool *host);
 
+void onpu_bo_zap_maps(struct onpu_device *odev);
 void onpu_bo_show_fdinfo(struct drm_printer *p, struct drm_file *file);
 
 int onpu_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *file);

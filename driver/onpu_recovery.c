@@ -33,6 +33,7 @@
 
 #include <drm/drm_managed.h>
 
+#include "onpu_bo.h"
 #include "onpu_device.h"
 #include "onpu_fence.h"
 #include "onpu_fw.h"
@@ -123,6 +124,17 @@ int onpu_recovery_enter(struct onpu_device *odev)
 		return 0;
 	onpu_recovery_exit(odev);
 	return -EIO;
+}
+
+/**
+ * onpu_recovery_try_block() - onpu_recovery_block() if that does not sleep
+ * @odev: card
+ *
+ * Return: false while a reset is under way or wanted.
+ */
+bool onpu_recovery_try_block(struct onpu_device *odev)
+{
+	return down_read_trylock(&odev->recovery->block);
 }
 
 /**
@@ -307,7 +319,8 @@ static void onpu_recovery_resume_queues(struct onpu_device *odev, bool lost)
 /*
  * The PCI core is about to reset the function. The state stays DOWN until it
  * says that it did, and @block is held for as long, so that nobody writes card
- * memory, which cannot be reached in the meantime.
+ * memory, which cannot be reached in the meantime; processes neither, see
+ * onpu_bo.c.
  */
 static void onpu_recovery_reset_prepare(struct pci_dev *pdev)
 {
@@ -316,6 +329,7 @@ static void onpu_recovery_reset_prepare(struct pci_dev *pdev)
 
 	drm_info(&odev->drm, "the function is being reset\n");
 	down_write(&recovery->block);
+	onpu_bo_zap_maps(odev);
 	onpu_recovery_pause_queues(odev);
 
 	mutex_lock(&recovery->lock);

@@ -15,6 +15,7 @@ void onpu_recovery_unplug(struct onpu_device *odev);
 
 int onpu_recovery_enter(struct onpu_device *odev);
 void onpu_recovery_block(struct onpu_device *odev);
+bool onpu_recovery_try_block(struct onpu_device *odev);
 void onpu_recovery_exit(struct onpu_device *odev);
 
 void onpu_recovery_wedge(struct onpu_device *odev, const char *why);

@@ -340,10 +340,18 @@ TEST_F_TIMEOUT(life, reset_with_jobs_in_flight, 100)
 
 	ASSERT_EQ(0, onpu_env_init(&idle));
 	for (int i = 0; i < 4; i++) {
+		volatile uint64_t *started;
+		int64_t end = onpu_now() + WAIT_NS;
+
 		ASSERT_EQ(0, onpu_env_init(&env));
+		/* A job that the scheduler has not given to the card yet would survive. */
+		started = (void *)&env.packets[600];
+		onpu_add(&env, pkt_signal(env.cmd.va + 64 * 600, 1));
 		onpu_add(&env, pkt_wait(env.cmd.va + 64 * 500, ONPU_WAIT_EQ, 1));
 		ASSERT_EQ(0, onpu_start(&env, 0, env.sync));
-		EXPECT_EQ(-ETIME, onpu_sync_wait_for(env.fd, env.sync, 20000000));
+		while (*started != 1 && onpu_now() < end)
+			usleep(1000);
+		ASSERT_EQ(1, *started);
 		ASSERT_EQ(0, onpu_write_file(self->reset, "1"));
 		ASSERT_EQ(0, onpu_sync_wait(env.fd, env.sync));
 		EXPECT_EQ(-ECANCELED, onpu_sync_status(env.fd, env.sync));
@@ -356,6 +364,42 @@ TEST_F_TIMEOUT(life, reset_with_jobs_in_flight, 100)
 		onpu_env_fini(&env);
 	}
 	onpu_env_fini(&idle);
+}
+
+/* While the function is reset nobody reaches card memory; who has it mapped must not notice. */
+TEST_F_TIMEOUT(life, mapped_memory_during_resets, 100)
+{
+	int64_t end = onpu_now() + 4000000000ll;
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		volatile uint64_t *words;
+		struct onpu_env env;
+		struct onpu_buf buf;
+		uint64_t value = 0;
+
+		if (onpu_env_init(&env) || onpu_buf_new(&env, MIB(1), DRM_ONPU_BO_VRAM, &buf))
+			_exit(1);
+		words = buf.cpu;
+		while (onpu_now() < end) {
+			for (uint64_t i = 0; i < MIB(1) / 8; i += 61) {
+				words[i] = ++value;
+				if (words[i] != value)
+					_exit(2);
+			}
+			for (uint64_t i = 0; i < MIB(1) / 8; i += 61)
+				if (words[i] + (MIB(1) / 8 - 1 - i) / 61 != value)
+					_exit(3);
+		}
+		_exit(0);
+	}
+	while (onpu_now() < end) {
+		EXPECT_EQ(0, onpu_write_file(self->reset, "1"));
+		usleep(20000);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
 }
 
 /* A process works with the card without pause; resets may cancel its jobs, no more. */
@@ -377,8 +421,15 @@ TEST_F_TIMEOUT(life, reset_under_load, 100)
 				for (int j = 0; j < 20; j++) {
 					onpu_add(&env, pkt_copy(env.cmd.va + KIB(32), env.cmd.va, 8192));
 					ret = onpu_run(&env);
-					if (ret && ret != -ECANCELED)
+					if (ret && ret != -ECANCELED) {
+						struct drm_onpu_queue_get_state state;
+
+						onpu_queue_state(env.fd, env.queue, &state);
+						fprintf(stderr, "# job: %d, queue: flags %x error %u fault %x at %llx\n",
+							ret, state.flags, state.error, state.fault_info,
+							(unsigned long long)state.fault_va);
 						_exit(2);
+					}
 					if (ret && onpu_env_new_queue(&env))
 						_exit(3);
 				}
