@@ -2,10 +2,11 @@
 /*
  * The peer: OpenBLAS on the host.
  *
- *     host_sgemm THREADS N REPEATS     prints the median GFLOP/s
+ *     host_sgemm THREADS N REPEATS     prints the fastest GFLOP/s
  *
- * Idea: the library is opened when the program runs, so that nothing but the benchmark
- * needs it. Exit status 77: it is not installed.
+ * Idea: OpenBLAS's threads spin for each other, so other work on the machine hits it harder
+ * than anyone: the fastest of many runs is what it can do. The library is opened when the
+ * program runs, so that nothing but the benchmark needs it. Exit status 77: it is not installed.
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -29,13 +30,6 @@ static double now(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 static float *random_matrix(int n)
 {
 	float *matrix = malloc((size_t)n * (size_t)n * sizeof(float));
@@ -50,7 +44,7 @@ int main(int argc, char **argv)
 	int threads = argc == 4 ? atoi(argv[1]) : 0, n = argc == 4 ? atoi(argv[2]) : 0;
 	int repeats = argc == 4 ? atoi(argv[3]) : 0;
 	void *library = dlopen("libopenblas.so.0", RTLD_NOW);
-	double seconds[REPEATS_MAX];
+	double fastest = 0;
 	set_threads_fn *set_threads;
 	float *a, *b, *c;
 	sgemm_fn *sgemm;
@@ -78,9 +72,10 @@ int main(int argc, char **argv)
 		double start = now();
 
 		sgemm(ROW_MAJOR, NO_TRANS, NO_TRANS, n, n, n, 1, a, n, b, n, 0, c, n);
-		seconds[i] = now() - start;
+		start = now() - start;
+		if (!i || start < fastest)
+			fastest = start;
 	}
-	qsort(seconds, (size_t)repeats, sizeof(seconds[0]), by_value);
-	printf("%.2f\n", 2.0 * n * n * n / seconds[repeats / 2] * 1e-9);
+	printf("%.2f\n", 2.0 * n * n * n / fastest * 1e-9);
 	return 0;
 }
