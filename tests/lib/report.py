@@ -1,7 +1,18 @@
 # SPDX-License-Identifier: MIT
 """What a run has seen so far: one line per test as it ends, the failures' detail, the total."""
+import re
 import sys
 import time
+
+TELLING = re.compile(r"\[  FAILED  \]|error|assert|expected|# .*:\d+:|not ok |BUG|WARNING|SUMMARY| != |"
+                     r"timed out|did not end", re.IGNORECASE)
+
+
+def telling_lines(detail, most=6):
+    """The lines of a failure's output that are worth repeating where a reader looks first."""
+    lines = [line.strip() for line in detail.splitlines()]
+    found = [line for line in lines if TELLING.search(line)] or [line for line in lines if line]
+    return found[-most:]
 
 
 class Report:
@@ -30,7 +41,7 @@ class Report:
 
     def fail(self, name, detail="", cases=1):
         self.failed += cases
-        self.failures.append(name)
+        self.failures.append((name, telling_lines(detail)))
         self.say(f"  FAIL {name}")
         for line in detail.rstrip().splitlines()[-60:]:
             self.say(f"       | {line}")
@@ -38,6 +49,10 @@ class Report:
     def close(self):
         """Print the closing line; the exit status of the run."""
         if self.failures:
-            self.say("failed: " + ", ".join(dict.fromkeys(self.failures)))
+            self.say("== what failed")
+        for name, lines in self.failures:
+            self.say(f"failed: {name}")
+            for line in lines:
+                self.say(f"       | {line[:200]}")
         self.say(f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped")
         return 1 if self.failed or not self.passed else 0
