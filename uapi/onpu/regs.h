@@ -20,6 +20,7 @@
 /* PCI identity */
 #define ONPU_PCI_VENDOR_ID		0x4f4e
 #define ONPU_PCI_DEVICE_ID		0x5055
+#define ONPU_PCI_SUBSYSTEM_ID		0x0001	/* the board; its vendor is the card's */
 #define ONPU_PCI_CLASS			0x120000 /* processing accelerator */
 #define ONPU_PCI_REVISION		0x01
 

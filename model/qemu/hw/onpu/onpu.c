@@ -656,6 +656,8 @@ static void onpu_class_init(ObjectClass *oc, void *data)
     pc->config_write = onpu_config_write;
     pc->vendor_id = ONPU_PCI_VENDOR_ID;
     pc->device_id = ONPU_PCI_DEVICE_ID;
+    pc->subsystem_vendor_id = ONPU_PCI_VENDOR_ID;
+    pc->subsystem_id = ONPU_PCI_SUBSYSTEM_ID;
     pc->revision = ONPU_PCI_REVISION;
     pc->class_id = ONPU_PCI_CLASS >> 8;
     rc->phases.hold = onpu_reset_hold;
