@@ -9,7 +9,8 @@ What is laid over (the same shape that it would have upstream):
     uapi/*                 ->  hw/onpu/core/uapi/
     onpu_rom.h             ->  hw/onpu/core/src/      (the boot ROM, from the Meson build)
 
-plus one line each in hw/meson.build, hw/Kconfig and the list of trace-events folders. The build
+plus one line each in hw/meson.build, hw/Kconfig and the list of trace-events folders, and the
+mistakes of QEMU itself that the tests found, mended by model/qemu/patches/*.patch. The build
 tree stays in the cache: a change to the model recompiles only what it touches. Every finished
 binary is kept in a folder of its own, named by what it was built from, so that two clones that
 share the cache do not replace each other's.
@@ -27,6 +28,7 @@ SERIES = "10.0."
 RECIPE = 1    # raise when the way the tree is prepared changes
 HERE = Path(__file__).resolve().parent
 DEVICES = HERE / "qemu-devices.mak"
+PATCHES = sorted((ROOT / "model/qemu/patches").glob("*.patch"))
 FOLDER = CACHE / "qemu"
 OPTION_ROMS = ("pvh.bin", "linuxboot.bin", "linuxboot_dma.bin", "kvmvapic.bin")
 
@@ -139,6 +141,8 @@ def _prepare_tree(version, dsc, key, rom_header, log):
     shutil.rmtree(tree, ignore_errors=True)
     (tree / "build").mkdir(parents=True)
     run(["dpkg-source", "--no-check", "-x", dsc, tree / "src"], log=log)
+    for patch in PATCHES:
+        run(["patch", "-p1", "--forward", "--batch", "-i", patch], cwd=tree / "src", log=log)
     _hook(tree / "src")
     _sync(tree / "src", rom_header)
     tools = _build_tools()
@@ -173,7 +177,7 @@ def _collect(tree, out, log):
 
 
 def config_key():
-    return hash_of(RECIPE, SERIES, *CONFIGURE, files=[DEVICES])
+    return hash_of(RECIPE, SERIES, *CONFIGURE, files=[DEVICES, *PATCHES])
 
 
 def build(rom_header):
