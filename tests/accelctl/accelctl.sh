@@ -18,7 +18,8 @@ node=$(sed -n 2p "$dir/names")
 
 for device in 0 "$pci" "${pci#0000:}" "$node"; do
 	json 0 "device.pci_address=$pci" "device.node=$node" device.pci.bars.0.size \
-		device.pci.msix_enabled=true device.pci.bus_master=true device.card.cores \
+		device.pci.msix_enabled=true device.pci.bus_master=true \
+		device.pci.subsystem_vendor_id=0x4f4e device.pci.subsystem_device_id=0x0001 device.card.cores \
 		device.card.types_in.0=f32 device.firmware.version device.kernel_driver.name=onpu \
 		device.counters.packets -- info "$device"
 done
