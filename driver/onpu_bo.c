@@ -37,13 +37,15 @@
 #include <drm/drm_drv.h>
 #include <drm/drm_gem_ttm_helper.h>
 #include <drm/drm_managed.h>
-#include <drm/drm_prime.h>
 #include <drm/ttm/ttm_placement.h>
 #include <drm/ttm/ttm_tt.h>
 
 #include "onpu_bo.h"
 #include "onpu_device.h"
+#include "onpu_ext.h"
+#include "onpu_prime.h"
 #include "onpu_recovery.h"
+#include "onpu_tt.h"
 #include "onpu_user.h"
 #include "onpu_vm.h"
 #include "onpu_vram.h"
@@ -59,29 +61,6 @@ static bool bo_in_vram(const struct onpu_bo *bo)
 }
 
 /* --- TTM device ------------------------------------------------------------ */
-
-static struct ttm_tt *bo_tt_create(struct ttm_buffer_object *tbo, u32 page_flags)
-{
-	struct ttm_tt *tt;
-
-	tt = kzalloc(sizeof(*tt), GFP_KERNEL);
-	if (!tt)
-		return NULL;
-
-	/* With DMA addresses, which TTM's pool fills in when it populates. */
-	if (ttm_sg_tt_init(tt, tbo, page_flags, ttm_cached)) {
-		kfree(tt);
-		return NULL;
-	}
-
-	return tt;
-}
-
-static void bo_tt_destroy(struct ttm_device *bdev, struct ttm_tt *tt)
-{
-	ttm_tt_fini(tt);
-	kfree(tt);
-}
 
 static bool bo_eviction_valuable(struct ttm_buffer_object *tbo, const struct ttm_place *place)
 {
@@ -152,8 +131,10 @@ static int bo_access_memory(struct ttm_buffer_object *tbo, unsigned long offset,
 }
 
 static struct ttm_device_funcs bo_ttm_funcs = {
-	.ttm_tt_create = bo_tt_create,
-	.ttm_tt_destroy = bo_tt_destroy,
+	.ttm_tt_create = onpu_tt_create,
+	.ttm_tt_destroy = onpu_tt_destroy,
+	.ttm_tt_populate = onpu_tt_populate,
+	.ttm_tt_unpopulate = onpu_tt_unpopulate,
 	.eviction_valuable = bo_eviction_valuable,
 	.evict_flags = bo_evict_flags,
 	.move = bo_move,
@@ -178,10 +159,16 @@ static u64 tt_limit(void)
 	return round_down((u64)si.totalram * si.mem_unit / 2, PAGE_SIZE);
 }
 
+/* Memory from elsewhere is not the driver's, and on somebody else's account. */
+static u64 tt_charge(const struct ttm_buffer_object *tbo)
+{
+	return tbo->type == ttm_bo_type_sg ? 0 : tbo->base.size;
+}
+
 static int tt_mgr_alloc(struct ttm_resource_manager *man, struct ttm_buffer_object *tbo,
 			const struct ttm_place *place, struct ttm_resource **res)
 {
-	u64 size = tbo->base.size;
+	u64 size = tt_charge(tbo);
 	struct ttm_resource *r;
 
 	if (atomic64_add_return(size, &tt_used) > man->size) {
@@ -196,13 +183,17 @@ static int tt_mgr_alloc(struct ttm_resource_manager *man, struct ttm_buffer_obje
 	}
 
 	ttm_resource_init(tbo, place, r);
+	atomic64_add(size, &to_onpu_device(tbo->base.dev)->tt_used);
 	*res = r;
 	return 0;
 }
 
 static void tt_mgr_free(struct ttm_resource_manager *man, struct ttm_resource *res)
 {
-	atomic64_sub(res->size, &tt_used);
+	u64 size = tt_charge(res->bo);
+
+	atomic64_sub(size, &tt_used);
+	atomic64_sub(size, &to_onpu_device(res->bo->base.dev)->tt_used);
 	ttm_resource_fini(man, res);
 	kfree(res);
 }
@@ -286,18 +277,19 @@ int onpu_ttm_init(struct onpu_device *odev)
  */
 void onpu_ttm_unplug(struct onpu_device *odev)
 {
+	onpu_ext_unplug(odev);
 	ttm_device_clear_dma_mappings(&odev->ttm);
 }
 
 /**
- * onpu_ttm_system_used() - system memory in buffer objects
+ * onpu_ttm_system_used() - system memory of buffer objects
  * @odev: card
  *
  * Return: bytes.
  */
 u64 onpu_ttm_system_used(struct onpu_device *odev)
 {
-	return ttm_resource_manager_usage(&odev->tt_mgr);
+	return atomic64_read(&odev->tt_used);
 }
 
 /**
@@ -325,15 +317,32 @@ static void bo_destroy(struct ttm_buffer_object *tbo)
 	drm_gem_object_release(&tbo->base);
 	if (bo->resv_obj)
 		drm_gem_object_put(bo->resv_obj);
+	/* With it, perhaps, the reservation. */
+	if (bo->ext)
+		onpu_ext_free(bo->ext);
 	kfree(bo);
 }
 
-static struct dma_buf *bo_gem_export(struct drm_gem_object *obj, int flags)
+static int bo_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
 {
-	if (to_onpu_bo(obj)->resv_obj)
-		return ERR_PTR(-EPERM);
+	struct onpu_ext *ext = to_onpu_bo(obj)->ext;
+	int ret;
 
-	return drm_gem_prime_export(obj, flags);
+	if (!ext)
+		return drm_gem_ttm_mmap(obj, vma);
+	if (!ext->funcs->mmap)
+		return -EPERM;
+
+	/* What it becomes holds a reference of its own on the memory. */
+	vm_flags_set(vma, VM_DONTEXPAND);
+	vma->vm_pgoff -= drm_vma_node_start(&obj->vma_node);
+	vma->vm_private_data = NULL;
+	vma->vm_ops = NULL;
+	ret = ext->funcs->mmap(ext, vma);
+	if (!ret)
+		drm_gem_object_put(obj);
+
+	return ret;
 }
 
 static vm_fault_t bo_vm_fault_reserved(struct ttm_buffer_object *tbo, struct vm_fault *vmf)
@@ -384,8 +393,10 @@ static const struct vm_operations_struct bo_vm_ops = {
 
 static const struct drm_gem_object_funcs bo_gem_funcs = {
 	.free = bo_gem_free,
-	.export = bo_gem_export,
-	.mmap = drm_gem_ttm_mmap,
+	.export = onpu_prime_export,
+	.mmap = bo_gem_mmap,
+	.vmap = onpu_prime_vmap,
+	.vunmap = onpu_prime_vunmap,
 	.vm_ops = &bo_vm_ops,
 };
 
@@ -469,6 +480,48 @@ static struct onpu_bo *bo_alloc(struct onpu_device *odev, u64 size, u32 flags,
 	ttm_bo_unreserve(&bo->ttm);
 
 	return bo;
+}
+
+/**
+ * onpu_bo_create_ext() - create a buffer object of memory from elsewhere
+ * @odev: card
+ * @size: bytes, multiple of the page size
+ * @ext: the memory, which the object takes over, also when this fails
+ * @resv: reservation that guards the memory, or NULL for one of its own
+ *
+ * Return: the object with one reference, or an error.
+ */
+struct onpu_bo *onpu_bo_create_ext(struct onpu_device *odev, u64 size, struct onpu_ext *ext,
+				   struct dma_resv *resv)
+{
+	struct ttm_operation_ctx ctx = { .interruptible = true };
+	struct ttm_place place = { .mem_type = TTM_PL_TT };
+	struct ttm_placement placement = { .num_placement = 1, .placement = &place };
+	struct onpu_bo *bo;
+	int ret;
+
+	bo = kzalloc(sizeof(*bo), GFP_KERNEL);
+	if (!bo) {
+		onpu_ext_free(ext);
+		return ERR_PTR(-ENOMEM);
+	}
+
+	bo->flags = DRM_ONPU_BO_SYSTEM;
+	bo->ext = ext;
+	bo->ttm.base.funcs = &bo_gem_funcs;
+	drm_gem_private_object_init(&odev->drm, &bo->ttm.base, size);
+
+	if (resv)
+		dma_resv_lock(resv, NULL);
+	/* Frees the object when it fails, with a worker that takes the lock. */
+	ret = ttm_bo_init_reserved(&odev->ttm, &bo->ttm, ttm_bo_type_sg, &placement, 0, &ctx,
+				   ext->sgt, resv, bo_destroy);
+	if (resv)
+		dma_resv_unlock(resv);
+	else if (!ret)
+		ttm_bo_unreserve(&bo->ttm);
+
+	return ret ? ERR_PTR(ret) : bo;
 }
 
 /* The caller is between drm_dev_enter() and drm_dev_exit(). */

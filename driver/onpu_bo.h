@@ -6,9 +6,11 @@
 #include <drm/drm_gem.h>
 #include <drm/ttm/ttm_bo.h>
 
+struct dma_resv;
 struct drm_file;
 struct drm_printer;
 struct onpu_device;
+struct onpu_ext;
 struct onpu_file;
 struct onpu_vm;
 
@@ -25,6 +27,13 @@ struct onpu_bo {
 	 * shares, with a reference, or NULL
 	 */
 	struct drm_gem_object *resv_obj;
+	/** @ext: memory from elsewhere that it stands for, or NULL */
+	struct onpu_ext *ext;
+	/**
+	 * @dma_buf_maps: mappings of its pages by other devices and by the kernel;
+	 * changes with the reservation held
+	 */
+	atomic_t dma_buf_maps;
 	/**
 	 * @kmap: CPU pointer of a kernel buffer object, else NULL. Valid
 	 * between drm_dev_enter() and drm_dev_exit() only.
@@ -56,6 +65,8 @@ u64 onpu_bo_max_size(struct onpu_device *odev);
 
 struct onpu_bo *onpu_bo_create(struct onpu_device *odev, u64 size, u32 flags,
 			       struct onpu_vm *vm);
+struct onpu_bo *onpu_bo_create_ext(struct onpu_device *odev, u64 size, struct onpu_ext *ext,
+				   struct dma_resv *resv);
 struct onpu_bo *onpu_bo_create_kernel(struct onpu_device *odev, u64 size, u32 flags);
 void onpu_bo_destroy_kernel(struct onpu_bo *bo);
 

@@ -20,6 +20,16 @@
 
 #include "onpu_probes.h"
 
+#if ONPU_HAVE_IMPORT_NS_TOKEN
+#define ONPU_IMPORT_NS_DMA_BUF	MODULE_IMPORT_NS(DMA_BUF)
+#else
+#define ONPU_IMPORT_NS_DMA_BUF	MODULE_IMPORT_NS("DMA_BUF")
+#endif
+
+#if !ONPU_HAVE_DMA_BUF_INVALIDATE
+#define dma_buf_invalidate_mappings	dma_buf_move_notify
+#endif
+
 #if ONPU_HAVE_GPU_BUDDY
 #include <linux/gpu_buddy.h>
 #include <drm/drm_buddy.h>

@@ -20,7 +20,7 @@
  *
  *  1. drm_dev_enter() (SRCU), taken by the ioctl wrapper
  *  2. &onpu_recovery.block, for reading by whoever writes card memory
- *  3. &onpu_device.vms.lock
+ *  3. &onpu_device.vms.lock, &onpu_device.ext.lock
  *  4. &onpu_vm.lock
  *  5. reservations (ww_mutex) of VMs and buffer objects
  *  6. &onpu_vram_mgr.lock, TTM's LRU lock
@@ -180,6 +180,8 @@ static void device_fini(struct drm_device *drm, void *arg)
 	struct onpu_device *odev = to_onpu_device(drm);
 
 	drm_WARN_ON(drm, !list_empty(&odev->vms.list));
+	drm_WARN_ON(drm, !list_empty(&odev->ext.list));
+	mutex_destroy(&odev->ext.lock);
 	ida_destroy(&odev->vms.asids);
 	mutex_destroy(&odev->vms.lock);
 }
@@ -187,6 +189,8 @@ static void device_fini(struct drm_device *drm, void *arg)
 static int device_init_locks(struct onpu_device *odev)
 {
 	spin_lock_init(&odev->tlb.lock);
+	mutex_init(&odev->ext.lock);
+	INIT_LIST_HEAD(&odev->ext.list);
 	mutex_init(&odev->vms.lock);
 	INIT_LIST_HEAD(&odev->vms.list);
 	ida_init(&odev->vms.asids);

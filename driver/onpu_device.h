@@ -133,6 +133,20 @@ struct onpu_device {
 	/** @tt_mgr: accounting of system memory that the card can reach */
 	struct ttm_resource_manager tt_mgr;
 
+	/** @tt_used: bytes of system memory that the driver has allocated for it */
+	atomic64_t tt_used;
+
+	/** @ext: memory of buffer objects that comes from elsewhere (onpu_ext.c) */
+	struct {
+		/**
+		 * @ext.lock: protects @ext.list and makes unmapping happen
+		 * once; taken outside reservations
+		 */
+		struct mutex lock;
+		/** @ext.list: struct onpu_ext that are mapped for the card */
+		struct list_head list;
+	} ext;
+
 	/** @tlb: translation caches of the card's MMU */
 	struct {
 		/**

@@ -25,6 +25,7 @@
 
 #include "onpu_bo.h"
 #include "onpu_device.h"
+#include "onpu_prime.h"
 #include "onpu_query.h"
 #include "onpu_queue.h"
 #include "onpu_recovery.h"
@@ -65,6 +66,16 @@ static bool is_onpu_ioctl(unsigned int cmd)
 	return nr >= DRM_COMMAND_BASE && nr < DRM_COMMAND_END;
 }
 
+/*
+ * DRM's own must not hold up an unplug: waiting for a syncobj has no end. But those
+ * that share memory use the card.
+ */
+static bool needs_card(unsigned int cmd)
+{
+	return is_onpu_ioctl(cmd) || cmd == DRM_IOCTL_PRIME_HANDLE_TO_FD ||
+	       cmd == DRM_IOCTL_PRIME_FD_TO_HANDLE;
+}
+
 static long onpu_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 {
 	struct drm_file *file = filp->private_data;
@@ -72,8 +83,7 @@ static long onpu_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 	long ret;
 	int idx;
 
-	/* DRM's own must not hold up an unplug: waiting for a syncobj has no end. */
-	if (!is_onpu_ioctl(cmd))
+	if (!needs_card(cmd))
 		return drm_ioctl(filp, cmd, arg);
 
 	if (!drm_dev_enter(drm, &idx))
@@ -88,8 +98,8 @@ static long onpu_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 #ifdef CONFIG_COMPAT
 static long onpu_compat_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 {
-	/* Ours have the same layout everywhere. */
-	if (is_onpu_ioctl(cmd))
+	/* These have the same layout everywhere. */
+	if (needs_card(cmd))
 		return onpu_ioctl(filp, cmd, (unsigned long)compat_ptr(arg));
 
 	return drm_compat_ioctl(filp, cmd, arg);
@@ -137,6 +147,7 @@ static const struct drm_driver onpu_driver = {
 	.show_fdinfo = onpu_show_fdinfo,
 	.ioctls = onpu_ioctls,
 	.num_ioctls = ARRAY_SIZE(onpu_ioctls),
+	.gem_prime_import = onpu_prime_import,
 	.fops = &onpu_fops,
 	.name = "onpu",
 	.desc = "ONPU accelerator",
