@@ -9,14 +9,14 @@ import shutil
 from pathlib import Path
 
 import kernel as stock_kernel
-from common import (CACHE, PROGRESS, BuildError, hash_of, jobs, lock, log_path, put_in_place,
-                    run)
+from common import (CACHE, PROGRESS, BuildError, ccache_env, hash_of, jobs, lock, log_path,
+                    put_in_place, run)
 import privapt
 
 HERE = Path(__file__).resolve().parent
 FRAGMENT = HERE / "debug-kernel.config"
 FOLDER = CACHE / "kernel"
-RECIPE = 1
+RECIPE = 2
 
 
 def _unpack_source(partial, log):
@@ -38,7 +38,7 @@ def _configure(tree, log):
     run(["make", "olddefconfig"], cwd=tree, log=log)
     config = (tree / ".config").read_text(encoding="utf-8")
     for option in ("KASAN", "PROVE_LOCKING", "DRM_ACCEL", "DRM_SCHED", "DRM_TTM", "DRM_GPUVM",
-                   "DRM_EXEC", "DRM_BUDDY", "VIRTIO_CONSOLE", "PVH"):
+                   "DRM_EXEC", "DRM_BUDDY", "VIRTIO_CONSOLE", "KUNIT", "FAILSLAB", "GCOV_KERNEL"):
         if f"\nCONFIG_{option}=" not in config:
             raise BuildError(f"the debug kernel's configuration lost CONFIG_{option}")
 
@@ -57,9 +57,10 @@ def _slim(tree):
 
 
 def _build(tree, partial, log):
-    run(["make", "-j", jobs(), "vmlinux", "modules"], cwd=tree, log=log)
+    run(["make", "-j", jobs(), "CC=ccache gcc", "bzImage", "modules"], cwd=tree, log=log,
+        env=ccache_env(tree))
     release = (tree / "include/config/kernel.release").read_text(encoding="utf-8").strip()
-    run(["strip", "-o", partial / "vmlinux", tree / "vmlinux"])
+    shutil.copy2(tree / "arch/x86/boot/bzImage", partial)
     run(["make", "modules_install", f"INSTALL_MOD_PATH={partial}/root", "DEPMOD=true"], cwd=tree,
         log=log)
     for name in ("modules", "headers"):

@@ -16,7 +16,8 @@ SPLAT = re.compile(
 # What a healthy guest says too.
 HARMLESS = re.compile(
     r"tsc: Marking TSC unstable|clocksource: |Spectre|MDS|mitigation|microcode|"
-    r"kernel_lockdown|perf: interrupt took too long|hrtimer: interrupt took")
+    r"kernel_lockdown|perf: interrupt took too long|hrtimer: interrupt took|"
+    r"kmemleak: Kernel memory leak detector disabled")
 
 PANIC = re.compile(r"Kernel panic - not syncing: (.*)")
 

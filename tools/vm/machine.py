@@ -154,6 +154,12 @@ def _command_line(config, mode, extra_words):
     return " ".join(words)
 
 
+def boot_image(kernel):
+    """What QEMU starts: a kernel with KASAN cannot be entered by PVH and comes as a bzImage."""
+    image = kernel / "bzImage"
+    return image if image.exists() else kernel / "vmlinux"
+
+
 def qemu_command(config, mode, ports, extra_words=()):
     """The whole command line; ports maps a port's name to the file descriptor that serves it."""
     share_args, shares = _share_args(config)
@@ -165,7 +171,7 @@ def qemu_command(config, mode, ports, extra_words=()):
             "-machine", "q35,sata=off,smbus=off,usb=off,vmport=off,hpet=off,i8042=off"
             + (",kernel-irqchip=split" if config.iommu and config.accel == "kvm" else ""),
             *_accel_args(config), "-smp", str(config.smp), "-m", config.mem,
-            "-kernel", str(config.kernel / "vmlinux"), "-initrd", str(config.image),
+            "-kernel", str(boot_image(config.kernel)), "-initrd", str(config.image),
             "-append", _command_line(config, mode, words),
             "-d", "guest_errors,unimp", "-D", str(config.guest_errors)]
     if config.iommu:
