@@ -63,6 +63,7 @@ void onpu_dma_add_rows(struct onpu_slot *slot, uint64_t va, uint64_t rows, uint6
 {
 	struct dma_access *acc = &slot->dma.access[slot->dma.n_access++];
 
+	/* No rows: nothing is accessed, and the view is empty. */
 	acc->va = va;
 	acc->rows = rows;
 	acc->len = len;
@@ -130,6 +131,9 @@ static enum step translate_access(struct onpu_slot *slot, unsigned int access)
 	uint64_t total, pos = 0;
 	enum step step;
 
+	slot->dma.view[access].len = 0;
+	if (!acc->rows)
+		return STEP_OK;
 	if (__builtin_mul_overflow(acc->rows - 1, acc->stride, &total) ||
 	    __builtin_add_overflow(total, acc->len, &total))
 		total = UINT64_MAX;
@@ -593,26 +597,4 @@ void onpu_view_fill(const struct onpu_view *dst, uint64_t off, uint64_t len, uin
 		if (off == d->off + d->len)
 			d++;
 	}
-}
-
-struct onpu_view onpu_view_sub(const struct onpu_view *view, uint64_t off, uint64_t len,
-			       struct onpu_seg *segs)
-{
-	const struct onpu_seg *s = &view->segs[find_seg(view, off)];
-	struct onpu_view sub = { .segs = segs, .len = len };
-	uint64_t at = 0;
-
-	while (at < len) {
-		uint64_t skip = off + at - s->off, n = s->len - skip;
-
-		if (n > len - at)
-			n = len - at;
-		*segs++ = (struct onpu_seg){
-			.ptr = s->ptr ? s->ptr + skip : NULL, .off = at, .len = n,
-		};
-		sub.n++;
-		at += n;
-		s++;
-	}
-	return sub;
 }

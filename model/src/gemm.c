@@ -24,13 +24,17 @@
 #include <xmmintrin.h>
 #endif
 
+#include "gemm_convert.h"
 #include "gemm_priv.h"
 #include "gemm_view.h"
 #include "pool.h"
 
-#define BOUNCE_BYTES	32768u	/* on the stack of a packing thread */
+#define ROWS_STEP	256u	/* elements of a row at a time when k is contiguous */
+#define BOUNCE_BYTES	(ROWS_STEP * GEMM_LANES_MAX * 4)	/* on the stack of a packing thread */
 #define COLS_CHUNK	4u	/* slivers that are packed together when the lanes are contiguous */
+#define COLS_MAX	(COLS_CHUNK * GEMM_LANES_MAX + GEMM_CONVERT_GRAIN)
 #define COLS_STEP	64u	/* source rows at a time */
+#define FETCH_MAX	512u	/* bytes of a run of elements that are converted */
 #define PACK_A_BYTES	((size_t)4 << 20)
 #define PACK_B_BYTES	((size_t)6 << 20)
 #define TILE_ROWS_MAX	512u	/* tile_m * mr of any kernel */
@@ -58,9 +62,13 @@ static const char *const isa_names[ONPU_GEMM_ISA_COUNT] = {
 /* One packed operand of the current block. Lanes are rows of A or columns of B. */
 struct side {
 	const struct onpu_view *view;
+	const struct onpu_gemm_scales *scales;	/* NULL: none */
+	gemm_convert_fn convert;	/* NULL: packing reads the type by itself */
 	uint64_t ld;
 	bool k_contiguous;
 	bool is_b;
+	unsigned int bits;		/* of a stored element */
+	unsigned int es;		/* bytes of an element that is packed */
 	enum gemm_mode mode;
 	unsigned int lanes;		/* of a sliver, in memory */
 	unsigned int max_lanes;		/* used ones */
@@ -77,9 +85,8 @@ struct gemm {
 	const struct gemm_kernel *kern;
 	const atomic_bool *cancel;
 	struct onpu_pool *pool;
-	unsigned int es;
 	struct side a, b;
-	uint64_t k0;			/* current block of k */
+	uint64_t k0;			/* current block of k, in the operands */
 	uint32_t kn;
 	size_t units;
 	bool first, last;		/* block of k */
@@ -145,62 +152,135 @@ static uint32_t *sliver_data(const struct gemm *g, const struct side *s, uint32_
 	return s->packed + sliver * s->stride + (s->is_b ? g->kern->b_head : 0);
 }
 
+/*
+ * n elements of a stored row from elem on. Converted ones go to dst; others stay where
+ * they are unless they cross segments. elem is a multiple of 8 if elements are less than a byte.
+ */
+static const uint8_t *fetch(const struct side *s, uint64_t row, uint64_t elem, uint32_t n,
+			    uint8_t *dst)
+{
+	uint64_t off = (row * s->ld + elem) * s->bits / 8;
+	size_t len = ((size_t)n * s->bits + 7) / 8;
+	const uint8_t *src = gemm_view_at(s->view, off, len);
+	uint8_t raw[FETCH_MAX];
+
+	if (!s->convert) {
+		if (src)
+			return src;
+		gemm_view_read(s->view, off, dst, len);
+		return dst;
+	}
+	if (!src) {
+		gemm_view_read(s->view, off, raw, len);
+		src = raw;
+	}
+	s->convert(dst, src, n);
+	return dst;
+}
+
+/* n scales and, if there are any, zero points from (row, elem) of their matrix. */
+static void fetch_scales(const struct onpu_gemm_scales *sc, uint64_t row, uint64_t elem, uint32_t n,
+			 float *scales, float *zeros)
+{
+	uint8_t raw[FETCH_MAX * 2];
+	unsigned int es = sc->type ? 2 : 1;
+
+	gemm_view_read(&sc->view, (row * sc->ld + elem) * es, raw, (size_t)n * es);
+	gemm_convert_scales(scales, raw, n, sc->type);
+	if (!sc->zero.n)
+		return;
+	gemm_view_read(&sc->zero, row * sc->ld + elem, raw, n);
+	gemm_convert_zeros(zeros, raw, n);
+}
+
+/* Scales n elements from k on of one lane. */
+static void scale_along_k(const struct onpu_gemm_scales *sc, uint64_t lane, uint64_t k, uint32_t n,
+			  float *v)
+{
+	float scales[ROWS_STEP / 32 + 1], zeros[ROWS_STEP / 32 + 1] = { 0 };
+	uint32_t group = sc->group, skip = (uint32_t)(k % group), at = 0;
+
+	fetch_scales(sc, lane, k / group, div_up(skip + n, group), scales, zeros);
+	for (uint32_t i = 0; at < n; i++) {
+		uint32_t run = min_u32(group - skip, n - at);
+
+		gemm_scale_run(v + at, run, scales[i], zeros[i]);
+		at += run;
+		skip = 0;
+	}
+}
+
 /* Source with k contiguous: one row per lane, a step of k at a time. */
 static void pack_sliver_rows(const struct gemm *g, const struct side *s, uint32_t sliver)
 {
-	uint8_t bounce[BOUNCE_BYTES];
+	_Alignas(64) uint8_t bounce[BOUNCE_BYTES];
 	const uint8_t *rows[GEMM_LANES_MAX];
 	uint32_t start = sliver_start(s, sliver);
 	uint32_t count = sliver_start(s, sliver + 1) - start;
-	uint32_t step = BOUNCE_BYTES / GEMM_LANES_MAX / g->es;
 	uint32_t *dst = sliver_data(g, s, sliver);
 
-	for (uint32_t k = 0; k < g->kn; k += step) {
-		uint32_t n = min_u32(step, g->kn - k);
+	for (uint32_t k = 0; k < g->kn; k += ROWS_STEP) {
+		uint32_t n = min_u32(ROWS_STEP, g->kn - k);
 
 		for (uint32_t r = 0; r < count; r++) {
-			uint64_t off = ((s->lane0 + start + r) * s->ld + g->k0 + k) * g->es;
+			uint64_t lane = s->lane0 + start + r;
+			uint8_t *tmp = bounce + (size_t)r * ROWS_STEP * 4;
 
-			rows[r] = gemm_view_at(s->view, off, (uint64_t)n * g->es);
-			if (!rows[r]) {
-				uint8_t *tmp = bounce + (size_t)r * step * g->es;
-
-				gemm_view_read(s->view, off, tmp, (size_t)n * g->es);
-				rows[r] = tmp;
-			}
+			rows[r] = fetch(s, lane, g->k0 + k, n, tmp);
+			if (s->scales)
+				scale_along_k(s->scales, lane, g->k0 + k, n, (float *)(void *)tmp);
 		}
 		g->kern->pack_rows(dst + (size_t)(k / g->kern->ku) * s->lanes, s->lanes, rows,
 				   count, n, s->mode);
 	}
 }
 
+/* The scales of one group for the lanes of some slivers. */
+struct lane_scales {
+	uint64_t group;			/* index, or UINT64_MAX */
+	float scales[COLS_MAX], zeros[COLS_MAX];
+};
+
+static void scale_across_k(const struct onpu_gemm_scales *sc, struct lane_scales *ls, uint64_t k,
+			   uint64_t lane, uint32_t n, float *v)
+{
+	if (ls->group != k / sc->group) {
+		ls->group = k / sc->group;
+		fetch_scales(sc, ls->group, lane, n, ls->scales, ls->zeros);
+	}
+	gemm_scale_each(v, n, ls->scales, sc->zero.n ? ls->zeros : NULL);
+}
+
 /* Source with the lanes contiguous: slivers [first, end) together, some source rows at a time. */
 static void pack_slivers_cols(const struct gemm *g, const struct side *s, uint32_t first,
 			      uint32_t end)
 {
-	uint8_t bounce[COLS_STEP * COLS_CHUNK * GEMM_LANES_MAX * 4];
+	_Alignas(64) uint8_t bounce[COLS_STEP * COLS_MAX * 4];
 	const uint8_t *rows[COLS_STEP];
+	struct lane_scales ls = { .group = UINT64_MAX };
 	uint32_t start = sliver_start(s, first);
-	size_t bytes = (size_t)(sliver_start(s, end) - start) * g->es;
+	uint64_t lane = s->lane0 + start;
+	/* Elements of less than a byte are converted from a whole one on. */
+	uint32_t lead = s->bits < 8 ? (uint32_t)(lane % GEMM_CONVERT_GRAIN) : 0;
+	uint32_t width = lead + sliver_start(s, end) - start;
 
 	for (uint32_t k = 0; k < g->kn; k += COLS_STEP) {
 		uint32_t n = min_u32(COLS_STEP, g->kn - k);
 
 		for (uint32_t r = 0; r < n; r++) {
-			uint64_t off = ((g->k0 + k + r) * s->ld + s->lane0 + start) * g->es;
+			uint8_t *tmp = bounce + (size_t)r * COLS_MAX * 4;
 
-			rows[r] = gemm_view_at(s->view, off, bytes);
-			if (!rows[r]) {
-				gemm_view_read(s->view, off, bounce + r * bytes, bytes);
-				rows[r] = bounce + r * bytes;
-			}
+			rows[r] = fetch(s, g->k0 + k + r, lane - lead, width, tmp);
+			if (s->scales)
+				scale_across_k(s->scales, &ls, g->k0 + k + r, lane - lead, width,
+					       (float *)(void *)tmp);
 		}
 		for (uint32_t i = first; i < end; i++) {
 			uint32_t at = sliver_start(s, i);
 
 			g->kern->pack_cols(sliver_data(g, s, i) +
 					   (size_t)(k / g->kern->ku) * s->lanes, s->lanes, rows,
-					   (size_t)(at - start) * g->es,
+					   (size_t)(at - start + lead) * s->es,
 					   sliver_start(s, i + 1) - at, n, s->mode);
 		}
 	}
@@ -402,15 +482,15 @@ static int run(struct gemm *g)
 	g->a.packed = (uint32_t *)(void *)(scratch + b_bytes);
 
 	for (uint64_t j = 0; ok && j < d->n; j += nb) {
-		set_block(&g->b, j, min_u32(nb, d->n - (uint32_t)j));
+		set_block(&g->b, d->n0 + j, min_u32(nb, d->n - (uint32_t)j));
 		for (uint64_t k = 0; ok && k < d->k; k += kstep) {
-			g->k0 = k;
+			g->k0 = d->k0 + k;
 			g->kn = min_u32(kstep, d->k - (uint32_t)k);
 			g->units = div_up(g->kn, kern->ku);
 			g->first = k == 0;
 			g->last = k + g->kn == d->k;
 			for (uint64_t i = 0; ok && i < d->m; i += mb) {
-				set_block(&g->a, i, min_u32(mb, d->m - (uint32_t)i));
+				set_block(&g->a, d->m0 + i, min_u32(mb, d->m - (uint32_t)i));
 				ok = run_block(g, i == 0);
 			}
 		}
@@ -419,50 +499,102 @@ static int run(struct gemm *g)
 	return ok ? 0 : -ECANCELED;
 }
 
-unsigned int onpu_gemm_elem_size(uint32_t dtype)
+unsigned int onpu_gemm_elem_bits(uint32_t dtype)
 {
-	switch (dtype) {
-	case ONPU_DTYPE_F32:
-		return 4;
-	case ONPU_DTYPE_BF16:
-	case ONPU_DTYPE_F16:
-		return 2;
-	case ONPU_DTYPE_I8:
-		return 1;
-	default:
-		return 0;
-	}
+	static const uint8_t bits[] = {
+		[ONPU_DTYPE_F32] = 32, [ONPU_DTYPE_BF16] = 16, [ONPU_DTYPE_F16] = 16,
+		[ONPU_DTYPE_I8] = 8, [ONPU_DTYPE_I32] = 32, [ONPU_DTYPE_E4M3] = 8,
+		[ONPU_DTYPE_E5M2] = 8, [ONPU_DTYPE_I4] = 4, [ONPU_DTYPE_MX_E4M3] = 8,
+		[ONPU_DTYPE_MX_E5M2] = 8, [ONPU_DTYPE_MX_E2M3] = 6, [ONPU_DTYPE_MX_E3M2] = 6,
+		[ONPU_DTYPE_MX_E2M1] = 4,
+	};
+
+	return dtype < sizeof(bits) ? bits[dtype] : 0;
 }
 
-bool onpu_gemm_span(uint64_t rows, uint64_t cols, uint64_t ld, unsigned int elem_size,
+bool onpu_gemm_is_mx(uint32_t dtype)
+{
+	return dtype >= ONPU_DTYPE_MX_E4M3 && dtype <= ONPU_DTYPE_MX_E2M1;
+}
+
+static bool is_integer(uint32_t dtype)
+{
+	return dtype == ONPU_DTYPE_I8 || dtype == ONPU_DTYPE_I4;
+}
+
+static bool is_input(uint32_t dtype)
+{
+	return onpu_gemm_elem_bits(dtype) && dtype != ONPU_DTYPE_I32;
+}
+
+uint32_t onpu_gemm_sum_type(uint32_t a_type, uint32_t b_type, uint32_t b_group)
+{
+	if (!is_input(a_type) || !is_input(b_type))
+		return 0;
+	if (b_group)
+		return is_integer(b_type) && (a_type == ONPU_DTYPE_BF16 || a_type == ONPU_DTYPE_F16) &&
+		       (b_group == 32 || b_group == 64 || b_group == 128) ? ONPU_DTYPE_F32 : 0;
+	if (is_integer(a_type) != is_integer(b_type))
+		return 0;
+	return is_integer(a_type) ? ONPU_DTYPE_I32 : ONPU_DTYPE_F32;
+}
+
+bool onpu_gemm_span(uint64_t rows, uint64_t cols, uint64_t ld, unsigned int elem_bits,
 		    uint64_t *bytes)
 {
-	uint64_t n;
+	uint64_t n, row, last;
 
 	if (rows == 0 || cols == 0 || ld < cols)
 		return false;
-	return !__builtin_mul_overflow(rows - 1, ld, &n) && !__builtin_add_overflow(n, cols, &n) &&
-	       !__builtin_mul_overflow(n, elem_size, bytes);
+	if (__builtin_mul_overflow(ld, elem_bits, &row) || row % 8 ||
+	    __builtin_mul_overflow(rows - 1, row / 8, &n) ||
+	    __builtin_mul_overflow(cols, elem_bits, &last))
+		return false;
+	return !__builtin_add_overflow(n, last / 8 + (last % 8 != 0), bytes);
 }
 
 static bool operand_ok(const struct onpu_view *view, uint64_t rows, uint64_t cols, uint64_t ld,
-		       unsigned int es)
+		       unsigned int bits)
 {
 	uint64_t bytes;
 
-	return onpu_gemm_span(rows, cols, ld, es, &bytes) && gemm_view_valid(view, bytes);
+	return onpu_gemm_span(rows, cols, ld, bits, &bytes) && gemm_view_valid(view, bytes);
 }
 
-static bool desc_ok(const struct onpu_gemm_desc *d, unsigned int es)
+/* lanes x k elements, stored with k in rows or in columns, and their scales. */
+static bool input_ok(const struct onpu_view *view, uint32_t dtype, uint64_t ld, bool k_rows,
+		     uint64_t lanes, uint64_t k, const struct onpu_gemm_scales *sc)
+{
+	uint64_t groups;
+
+	if (!operand_ok(view, k_rows ? k : lanes, k_rows ? lanes : k, ld, onpu_gemm_elem_bits(dtype)))
+		return false;
+	if (onpu_gemm_is_mx(dtype) ? sc->group != ONPU_MX_GROUP || sc->type || sc->zero.n :
+	    sc->group && sc->type != ONPU_DTYPE_F16 && sc->type != ONPU_DTYPE_BF16)
+		return false;
+	if (!sc->group)
+		return true;
+	groups = (k + sc->group - 1) / sc->group;
+	return operand_ok(&sc->view, k_rows ? groups : lanes, k_rows ? lanes : groups, sc->ld,
+			  sc->type ? 16 : 8) &&
+	       (!sc->zero.n || operand_ok(&sc->zero, k_rows ? groups : lanes,
+					  k_rows ? lanes : groups, sc->ld, 8));
+}
+
+static bool desc_ok(const struct onpu_gemm_desc *d)
 {
 	const uint32_t flags = ONPU_GEMM_TRANS_A | ONPU_GEMM_TRANS_B | ONPU_GEMM_ACCUMULATE;
 	bool ta = d->flags & ONPU_GEMM_TRANS_A, tb = d->flags & ONPU_GEMM_TRANS_B;
+	uint32_t group = onpu_gemm_is_mx(d->b_type) ? 0 : d->b_scales.group;
+	uint64_t m = (uint64_t)d->m0 + d->m, n = (uint64_t)d->n0 + d->n, k = (uint64_t)d->k0 + d->k;
 
-	return es != 0 && (d->flags & ~flags) == 0 && d->isa < ONPU_GEMM_ISA_COUNT &&
-	       operand_ok(&d->a, ta ? d->k : d->m, ta ? d->m : d->k, d->lda, es) &&
-	       operand_ok(&d->b, tb ? d->n : d->k, tb ? d->k : d->n, d->ldb, es) &&
-	       operand_ok(&d->d, d->m, d->n, d->ldd, 4) &&
-	       (!(d->flags & ONPU_GEMM_ACCUMULATE) || operand_ok(&d->c, d->m, d->n, d->ldc, 4));
+	return onpu_gemm_sum_type(d->a_type, d->b_type, group) && (d->flags & ~flags) == 0 &&
+	       (onpu_gemm_is_mx(d->a_type) || !d->a_scales.group) &&
+	       d->isa < ONPU_GEMM_ISA_COUNT && d->m && d->n && d->k && d->k0 % 128 == 0 &&
+	       input_ok(&d->a, d->a_type, d->lda, ta, m, k, &d->a_scales) &&
+	       input_ok(&d->b, d->b_type, d->ldb, !tb, n, k, &d->b_scales) &&
+	       operand_ok(&d->d, m, n, d->ldd, 32) &&
+	       (!(d->flags & ONPU_GEMM_ACCUMULATE) || operand_ok(&d->c, m, n, d->ldc, 32));
 }
 
 static enum onpu_gemm_isa env_isa = ONPU_GEMM_ISA_COUNT - 1;
@@ -504,49 +636,55 @@ const char *onpu_gemm_isa_name(enum onpu_gemm_isa isa)
 	return isa < ONPU_GEMM_ISA_COUNT ? isa_names[isa] : "?";
 }
 
-static enum gemm_mode mode_of(uint32_t dtype, bool biased)
+/* How the elements of an operand come into the slivers. */
+static void set_source(struct side *s, const struct gemm_kernel *kern, uint32_t dtype,
+		       const struct onpu_gemm_scales *scales)
 {
-	switch (dtype) {
-	case ONPU_DTYPE_F32:
-		return GEMM_F32;
-	case ONPU_DTYPE_BF16:
-		return GEMM_BF16;
-	case ONPU_DTYPE_F16:
-		return GEMM_F16;
-	default:
-		return biased ? GEMM_I8_BIASED : GEMM_I8;
+	s->bits = onpu_gemm_elem_bits(dtype);
+	s->scales = scales->group ? scales : NULL;
+	if (kern->integer) {
+		s->mode = kern->a_biased && !s->is_b ? GEMM_I8_BIASED : GEMM_I8;
+		s->es = 1;
+		s->convert = gemm_convert_to_i8(dtype);
+	} else if (dtype == ONPU_DTYPE_BF16 || dtype == ONPU_DTYPE_F16) {
+		s->mode = dtype == ONPU_DTYPE_BF16 ? GEMM_BF16 : GEMM_F16;
+		s->es = 2;
+	} else {
+		s->mode = GEMM_F32;
+		s->es = 4;
+		if (dtype != ONPU_DTYPE_F32)
+			s->convert = gemm_convert_to_f32(dtype, kern->isa >= ONPU_GEMM_ISA_AVX2);
 	}
 }
 
 int onpu_gemm(struct onpu_pool *pool, const struct onpu_gemm_desc *desc,
 	      const atomic_bool *cancel, struct onpu_gemm_stats *stats)
 {
-	unsigned int es = onpu_gemm_elem_size(desc->dtype);
 	const struct gemm_kernel *kern;
 	struct gemm g;
 
-	if (!desc_ok(desc, es))
+	if (!desc_ok(desc))
 		return -EINVAL;
-	kern = choose(desc->dtype == ONPU_DTYPE_I8, (enum onpu_gemm_isa)desc->isa);
+	kern = choose(is_integer(desc->a_type), (enum onpu_gemm_isa)desc->isa);
 	if (stats) {
 		stats->kernel = kern->name;
 		if (__builtin_mul_overflow((uint64_t)desc->m * desc->n, desc->k, &stats->macs))
 			stats->macs = UINT64_MAX;
 	}
 	g = (struct gemm) {
-		.desc = desc, .kern = kern, .cancel = cancel, .pool = pool, .es = es,
+		.desc = desc, .kern = kern, .cancel = cancel, .pool = pool,
 		.a = {
 			.view = &desc->a, .ld = desc->lda,
 			.k_contiguous = !(desc->flags & ONPU_GEMM_TRANS_A),
-			.mode = mode_of(desc->dtype, kern->a_biased),
 			.lanes = kern->a_lanes, .max_lanes = kern->mr,
 		},
 		.b = {
 			.view = &desc->b, .ld = desc->ldb, .is_b = true,
 			.k_contiguous = desc->flags & ONPU_GEMM_TRANS_B,
-			.mode = mode_of(desc->dtype, false),
 			.lanes = kern->nr, .max_lanes = kern->nr,
 		},
 	};
+	set_source(&g.a, kern, desc->a_type, &desc->a_scales);
+	set_source(&g.b, kern, desc->b_type, &desc->b_scales);
 	return run(&g);
 }

@@ -56,17 +56,35 @@ enum onpu_gemm_isa {
 #define ONPU_GEMM_ACCUMULATE	(1u << 2)	/* start from C instead of +0 */
 
 /*
- * Element (r, c) of a stored (row-major) matrix is at byte (r * ld + c) * element size.
+ * Scales of the groups of an operand along k, stored like the operand with one element per
+ * group. MX types have them (group 32, type 0: UE8M0); an integer B may, and then counts as a
+ * floating-point operand of (b - zero) * scale.
+ */
+struct onpu_gemm_scales {
+	uint32_t group;			/* 0: none, else a power of two from 32 to 128 */
+	uint32_t type;			/* 0: UE8M0, else ONPU_DTYPE_F16 or ONPU_DTYPE_BF16 */
+	uint64_t ld;			/* in elements; of the zero points too */
+	struct onpu_view view;
+	struct onpu_view zero;		/* I8; n == 0: none */
+};
+
+/*
+ * Element (r, c) of a stored (row-major) matrix is at bit (r * ld + c) * element bits.
  * C may be the same memory with the same ldc as D (in place). Any other overlap of D with
  * an input gives an unspecified result.
+ *
+ * The product may be a block of a larger one: rows [m0, m0 + m), columns [n0, n0 + n) of D, and
+ * k from k0, which is a multiple of every group. Views and scales are those of the whole.
  */
 struct onpu_gemm_desc {
 	uint32_t m, n, k;		/* each >= 1 */
-	uint32_t dtype;			/* enum onpu_dtype: of A and B; C and D are F32, or I32 for I8 */
+	uint32_t m0, n0, k0;
+	uint32_t a_type, b_type;	/* enum onpu_dtype; C and D are F32, or I32 of two integers */
 	uint32_t flags;			/* ONPU_GEMM_* */
 	uint32_t isa;			/* enum onpu_gemm_isa; 0 except in tests */
 	uint64_t lda, ldb, ldc, ldd;	/* in elements, >= columns of the stored matrix */
 	struct onpu_view a, b, c, d;	/* c is looked at only with ACCUMULATE */
+	struct onpu_gemm_scales a_scales, b_scales;
 };
 
 struct onpu_gemm_stats {
@@ -75,21 +93,31 @@ struct onpu_gemm_stats {
 };
 
 /*
- * Returns 0; -EINVAL (bad dtype, flag, dimension, leading dimension, or a view shorter than its
+ * Returns 0; -EINVAL (bad type, flag, dimension, leading dimension, or a view shorter than its
  * matrix); -ENOMEM (no scratch memory); -ECANCELED (*cancel was seen true: D is part old,
  * part new, part intermediate). cancel and stats may be NULL. Any thread, any number at once.
  */
 int onpu_gemm(struct onpu_pool *pool, const struct onpu_gemm_desc *desc,
 	      const atomic_bool *cancel, struct onpu_gemm_stats *stats);
 
-/* 0 for a type that onpu_gemm does not take as input. */
-unsigned int onpu_gemm_elem_size(uint32_t dtype);
+/* Bits of an element; 0 for an unknown type. */
+unsigned int onpu_gemm_elem_bits(uint32_t dtype);
+
+/* True for the types with a UE8M0 scale per 32 elements. */
+bool onpu_gemm_is_mx(uint32_t dtype);
+
+/*
+ * The type of the sums: F32, I32, or 0 if A and B cannot be multiplied. b_group: B has scales
+ * for groups of so many (0: it has not, or those of its MX type).
+ */
+uint32_t onpu_gemm_sum_type(uint32_t a_type, uint32_t b_type, uint32_t b_group);
 
 /*
  * Bytes that a rows x cols matrix with leading dimension ld spans, from its first element to
- * the end of its last. False on overflow, zero dimension or ld < cols.
+ * the end of its last. False on overflow, zero dimension, ld < cols, or rows that start within
+ * a byte.
  */
-bool onpu_gemm_span(uint64_t rows, uint64_t cols, uint64_t ld, unsigned int elem_size,
+bool onpu_gemm_span(uint64_t rows, uint64_t cols, uint64_t ld, unsigned int elem_bits,
 		    uint64_t *bytes);
 
 /* What this machine can run, and names for messages and tests. */

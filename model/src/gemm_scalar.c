@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "gemm_convert.h"
 #include "gemm_priv.h"
 
 #define MR	4u
@@ -16,26 +17,6 @@
 static bool always(void)
 {
 	return true;
-}
-
-static inline uint32_t f16_to_f32_bits(uint32_t h)
-{
-	uint32_t sign = (h & 0x8000u) << 16;
-	uint32_t exp = (h >> 10) & 0x1fu;
-	uint32_t frac = h & 0x3ffu;
-
-	if (exp == 0x1f)
-		return sign | 0x7f800000u | frac << 13;
-	if (exp == 0) {
-		unsigned int shift;
-
-		if (frac == 0)
-			return sign;
-		/* Subnormal, frac * 2^-24: shift the leading one to bit 10. */
-		shift = (unsigned int)__builtin_clz(frac) - 21;
-		return sign | (113u - shift) << 23 | ((frac << shift) & 0x3ffu) << 13;
-	}
-	return sign | (exp + 112u) << 23 | frac << 13;
 }
 
 static inline uint32_t load_unit1(const uint8_t *p, enum gemm_mode mode)
@@ -52,7 +33,7 @@ static inline uint32_t load_unit1(const uint8_t *p, enum gemm_mode mode)
 		return (uint32_t)h << 16;
 	case GEMM_F16:
 		memcpy(&h, p, 2);
-		return f16_to_f32_bits(h);
+		return gemm_f16_bits(h);
 	default:
 		return (uint32_t)(int32_t)(int8_t)*p;
 	}

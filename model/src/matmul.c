@@ -5,7 +5,7 @@
  * Idea: the descriptor has been copied; it is checked completely, then the
  * pages that its matrices touch are translated and mapped, all of them, before
  * the first element is written. The product is computed block by block: a
- * block is an onpu_gemm() of its own on parts of the views, small enough that
+ * block is an onpu_gemm() of its own on a part of the product, small enough that
  * other slots are not kept waiting. Cutting m and n changes nothing; cutting
  * k continues the sums from what stands in D, which is exactly the order that
  * Documentation/numerics.md defines.
@@ -13,7 +13,6 @@
  * Locking: none; runs as the slot's engine.
  */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "onpu_internal.h"
 
@@ -29,66 +28,114 @@
 #define BLOCK_GRAIN		256u
 #define BLOCK_K			8192u
 
+/* What a matmul may access, in the order of the access list. */
+enum { OP_A, OP_B, OP_D, OP_C, OP_A_SCALE, OP_B_SCALE, OP_B_ZERO, OP_COUNT };
+
+_Static_assert(OP_COUNT <= DMA_MAX_ACCESS, "an access list holds every operand");
+
 struct operand {
 	uint64_t va, ld;
-	uint64_t rows, cols;		/* as stored */
-	unsigned int es;
+	uint64_t rows, cols;		/* as stored; rows 0: not there */
+	unsigned int bits;		/* of an element */
 };
-
-static unsigned int out_type(unsigned int in)
-{
-	switch (in) {
-	case ONPU_DTYPE_F32:
-	case ONPU_DTYPE_BF16:
-	case ONPU_DTYPE_F16:
-		return ONPU_DTYPE_F32;
-	case ONPU_DTYPE_I8:
-		return ONPU_DTYPE_I32;
-	default:
-		return 0;
-	}
-}
 
 static bool dim_valid(uint32_t dim)
 {
 	return dim >= 1 && dim <= ONPU_DIM_MAX;
 }
 
+/* Rows of elements that are less than a byte start at bytes. */
 static bool operand_valid(const struct operand *op)
 {
-	return op->va % op->es == 0 && op->ld >= op->cols && op->ld <= ONPU_MATMUL_LD_MAX;
+	return op->va % (op->bits < 8 ? 1 : op->bits / 8) == 0 && op->ld >= op->cols &&
+	       op->ld <= ONPU_MATMUL_LD_MAX && op->ld * op->bits % 8 == 0;
 }
 
-static void operands(const struct onpu_matmul_desc *d, struct operand op[4])
+/* Group of the scales of an operand along k, or 0. */
+static unsigned int group_of(uint32_t dtype, unsigned int group)
+{
+	return onpu_gemm_is_mx(dtype) ? ONPU_MX_GROUP : group;
+}
+
+static struct operand scales(uint64_t va, uint64_t ld, const struct onpu_matmul_desc *d,
+			     uint32_t lanes, bool k_rows, unsigned int group, unsigned int bits)
+{
+	uint32_t groups = (d->k - 1) / group + 1;
+
+	return (struct operand){ va, ld, k_rows ? groups : lanes, k_rows ? lanes : groups, bits };
+}
+
+/* The operands of a descriptor whose types, dimensions and groups are valid. */
+static void operands(const struct onpu_matmul_desc *d, struct operand op[OP_COUNT])
 {
 	bool ta = d->flags & ONPU_MATMUL_TRANS_A, tb = d->flags & ONPU_MATMUL_TRANS_B;
-	unsigned int es = onpu_gemm_elem_size(d->a_type);
+	unsigned int ga = group_of(d->a_type, 0), gb = group_of(d->b_type, d->b_group);
 
-	op[0] = (struct operand){ d->a_va, d->lda, ta ? d->k : d->m, ta ? d->m : d->k, es };
-	op[1] = (struct operand){ d->b_va, d->ldb, tb ? d->n : d->k, tb ? d->k : d->n, es };
-	op[2] = (struct operand){ d->d_va, d->ldd, d->m, d->n, 4 };
-	op[3] = (struct operand){ d->c_va, d->ldc, d->m, d->n, 4 };
+	for (unsigned int i = 0; i < OP_COUNT; i++)
+		op[i] = (struct operand){ 0 };
+	op[OP_A] = (struct operand){ d->a_va, d->lda, ta ? d->k : d->m, ta ? d->m : d->k,
+				     onpu_gemm_elem_bits(d->a_type) };
+	op[OP_B] = (struct operand){ d->b_va, d->ldb, tb ? d->n : d->k, tb ? d->k : d->n,
+				     onpu_gemm_elem_bits(d->b_type) };
+	op[OP_D] = (struct operand){ d->d_va, d->ldd, d->m, d->n, onpu_gemm_elem_bits(d->d_type) };
+	if (d->flags & ONPU_MATMUL_ACCUMULATE)
+		op[OP_C] = (struct operand){ d->c_va, d->ldc, d->m, d->n,
+					     onpu_gemm_elem_bits(d->c_type) };
+	if (ga)
+		op[OP_A_SCALE] = scales(d->a_scale_va, d->lda_scale, d, d->m, ta, ga, 8);
+	if (gb)
+		op[OP_B_SCALE] = scales(d->b_scale_va, d->ldb_scale, d, d->n, !tb, gb,
+					d->b_group ? 16 : 8);
+	if (d->b_zero_va)
+		op[OP_B_ZERO] = scales(d->b_zero_va, d->ldb_scale, d, d->n, !tb, gb, 8);
+}
+
+static bool reserved_zero(const struct onpu_matmul_desc *d)
+{
+	uint64_t any = d->reserved0 | d->reserved2 | d->reserved3[0] | d->reserved3[1] |
+		       d->reserved4 | d->reserved5;
+
+	for (size_t i = 0; i < ARRAY_SIZE(d->reserved1); i++)
+		any |= d->reserved1[i];
+	for (size_t i = 0; i < ARRAY_SIZE(d->reserved6); i++)
+		any |= d->reserved6[i];
+	for (size_t i = 0; i < ARRAY_SIZE(d->reserved); i++)
+		any |= d->reserved[i];
+	return !any;
+}
+
+/* Fields of scales that the types do not call for are zero. */
+static bool scale_fields_valid(const struct onpu_matmul_desc *d)
+{
+	if (!onpu_gemm_is_mx(d->a_type) && (d->a_scale_va || d->lda_scale))
+		return false;
+	if (!group_of(d->b_type, d->b_group) && (d->b_scale_va || d->ldb_scale))
+		return false;
+	if (d->b_group ? d->b_scale_type != ONPU_DTYPE_F16 && d->b_scale_type != ONPU_DTYPE_BF16 :
+			 d->b_scale_type || d->b_zero_va)
+		return false;
+	return true;
 }
 
 static bool desc_valid(const struct onpu_matmul_desc *d)
 {
 	bool acc = d->flags & ONPU_MATMUL_ACCUMULATE;
-	struct operand op[4];
+	uint32_t sum = onpu_gemm_sum_type(d->a_type, d->b_type, d->b_group);
+	struct operand op[OP_COUNT];
 
-	if (d->flags & ~ONPU_MATMUL_FLAGS || d->reserved0)
+	if (d->flags & ~ONPU_MATMUL_FLAGS || !reserved_zero(d))
 		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(d->reserved); i++)
-		if (d->reserved[i])
-			return false;
-	if (!out_type(d->a_type) || d->b_type != d->a_type || d->d_type != out_type(d->a_type) ||
-	    d->c_type != (acc ? d->d_type : 0))
+	if (!sum || d->d_type != sum || d->c_type != (acc ? sum : 0) || !scale_fields_valid(d))
+		return false;
+	if (!acc && (d->c_va || d->ldc))
 		return false;
 	if (!dim_valid(d->m) || !dim_valid(d->n) || !dim_valid(d->k))
 		return false;
 	operands(d, op);
-	if (!operand_valid(&op[0]) || !operand_valid(&op[1]) || !operand_valid(&op[2]))
-		return false;
-	return acc ? operand_valid(&op[3]) : d->c_va == 0 && d->ldc == 0;
+	for (unsigned int i = 0; i < OP_COUNT; i++)
+		if (op[i].rows && !operand_valid(&op[i]))
+			return false;
+	return true;
 }
 
 /* Judges slot->desc. */
@@ -100,17 +147,17 @@ enum step onpu_matmul_prepare(struct onpu_slot *slot)
 	return STEP_OK;
 }
 
+/* Operands that are not there keep their place, with an empty view. */
 static void list_accesses(struct onpu_slot *slot)
 {
-	unsigned int n = slot->desc.flags & ONPU_MATMUL_ACCUMULATE ? 4 : 3;
-	struct operand op[4];
+	struct operand op[OP_COUNT];
 
 	operands(&slot->desc, op);
 	onpu_dma_begin(slot);
-	for (unsigned int i = 0; i < n; i++)
-		onpu_dma_add_rows(slot, op[i].va, op[i].rows, op[i].cols * op[i].es,
-				  op[i].ld * op[i].es,
-				  i == 2 ? ONPU_FAULT_ACCESS_WRITE : ONPU_FAULT_ACCESS_READ,
+	for (unsigned int i = 0; i < OP_COUNT; i++)
+		onpu_dma_add_rows(slot, op[i].va, op[i].rows, (op[i].cols * op[i].bits + 7) / 8,
+				  op[i].ld * op[i].bits / 8,
+				  i == OP_D ? ONPU_FAULT_ACCESS_WRITE : ONPU_FAULT_ACCESS_READ,
 				  onpu_packet_priv(slot));
 }
 
@@ -150,63 +197,31 @@ static void choose_block(struct onpu_slot *slot)
 	at->bk = min_u32(k, d->k - at->k);
 }
 
-static struct onpu_view block_view(const struct onpu_view *view, const struct operand *op,
-				   uint64_t row, uint64_t col, uint64_t rows, uint64_t cols,
-				   struct onpu_seg **segs)
-{
-	uint64_t off = (row * op->ld + col) * op->es;
-	uint64_t len = ((rows - 1) * op->ld + cols) * op->es;
-	struct onpu_view sub = onpu_view_sub(view, off, len, *segs);
-
-	*segs += sub.n;
-	return sub;
-}
-
-/* Computes one block; views of a whole matmul are used as they are. */
+/* Computes one block. */
 static int run_block(struct onpu_slot *slot)
 {
 	const struct onpu_matmul_desc *d = &slot->desc;
 	const struct matmul_progress *at = &slot->mm;
-	bool ta = d->flags & ONPU_MATMUL_TRANS_A, tb = d->flags & ONPU_MATMUL_TRANS_B;
-	struct onpu_view *v = slot->dma.view;
-	struct onpu_seg *segs = NULL, *next;
-	size_t n_segs = 0;
-	struct operand op[4];
+	const struct onpu_view *v = slot->dma.view;
 	struct onpu_gemm_desc g = {
-		.m = at->bm, .n = at->bn, .k = at->bk, .dtype = d->a_type,
-		.flags = d->flags, .isa = slot->card->isa,
+		.m = at->bm, .n = at->bn, .k = at->bk, .m0 = at->m, .n0 = at->n, .k0 = at->k,
+		.a_type = d->a_type, .b_type = d->b_type, .flags = d->flags, .isa = slot->card->isa,
 		.lda = d->lda, .ldb = d->ldb, .ldc = d->ldc, .ldd = d->ldd,
-		.a = v[0], .b = v[1], .d = v[2],
+		.a = v[OP_A], .b = v[OP_B], .c = v[OP_C], .d = v[OP_D],
+		.a_scales = { .group = group_of(d->a_type, 0), .ld = d->lda_scale,
+			      .view = v[OP_A_SCALE] },
+		.b_scales = { .group = group_of(d->b_type, d->b_group), .ld = d->ldb_scale,
+			      .type = d->b_scale_type, .view = v[OP_B_SCALE],
+			      .zero = v[OP_B_ZERO] },
 	};
-	int ret;
 
-	if (d->flags & ONPU_MATMUL_ACCUMULATE)
-		g.c = v[3];
-	if (at->bm != d->m || at->bn != d->n || at->bk != d->k) {
-		for (unsigned int i = 0; i < slot->dma.n_access; i++)
-			n_segs += v[i].n;
-		segs = calloc(n_segs, sizeof(*segs));
-		if (!segs)
-			return -ENOMEM;
-		next = segs;
-		operands(d, op);
-		g.a = block_view(&v[0], &op[0], ta ? at->k : at->m, ta ? at->m : at->k,
-				 ta ? at->bk : at->bm, ta ? at->bm : at->bk, &next);
-		g.b = block_view(&v[1], &op[1], tb ? at->n : at->k, tb ? at->k : at->n,
-				 tb ? at->bn : at->bk, tb ? at->bk : at->bn, &next);
-		g.d = block_view(&v[2], &op[2], at->m, at->n, at->bm, at->bn, &next);
-		if (at->k == 0 && d->flags & ONPU_MATMUL_ACCUMULATE)
-			g.c = block_view(&v[3], &op[3], at->m, at->n, at->bm, at->bn, &next);
-	}
 	if (at->k) {
 		/* The sums go on from where the last block of k left them. */
 		g.flags |= ONPU_GEMM_ACCUMULATE;
 		g.c = g.d;
 		g.ldc = g.ldd;
 	}
-	ret = onpu_gemm(slot->card->pool, &g, &slot->cancel, NULL);
-	free(segs);
-	return ret;
+	return onpu_gemm(slot->card->pool, &g, &slot->cancel, NULL);
 }
 
 static void spoil(struct onpu_slot *slot)
@@ -217,7 +232,7 @@ static void spoil(struct onpu_slot *slot)
 	while (left) {
 		if (!atomic_compare_exchange_weak(&card->inject.corrupt, &left, left - 1))
 			continue;
-		slot->dma.view[2].segs[0].ptr[0] ^= 1;
+		slot->dma.view[OP_D].segs[0].ptr[0] ^= 1;
 		return;
 	}
 }

@@ -101,7 +101,7 @@ struct onpu_context {
 
 /* --- access lists (dma.c) --------------------------------------------------- */
 
-#define DMA_MAX_ACCESS		4u
+#define DMA_MAX_ACCESS		16u
 #define DMA_MAX_SEGS		(1u << 20)	/* per list: 4 GiB in scattered 4 KiB pages */
 #define DMA_MAX_REQS		64u		/* asynchronous requests of a slot at a time */
 
@@ -374,9 +374,6 @@ void onpu_view_store32(const struct onpu_view *view, uint32_t value);
 void onpu_view_copy(const struct onpu_view *dst, const struct onpu_view *src, uint64_t off,
 		    uint64_t len);
 void onpu_view_fill(const struct onpu_view *dst, uint64_t off, uint64_t len, uint32_t pattern);
-/* Bytes [off, off + len) of view as a view whose segments go to segs (view->n of them at most). */
-struct onpu_view onpu_view_sub(const struct onpu_view *view, uint64_t off, uint64_t len,
-			       struct onpu_seg *segs);
 
 /* packet.c, matmul.c: all run as the slot's engine */
 enum step onpu_packet_decode(struct onpu_slot *slot);

@@ -89,9 +89,17 @@ static bool access_fits(const struct reg *reg, uint32_t base, uint64_t offset, u
 
 static uint32_t dtype_mask(bool input)
 {
-	return input ? 1u << ONPU_DTYPE_F32 | 1u << ONPU_DTYPE_BF16 | 1u << ONPU_DTYPE_F16 |
-		       1u << ONPU_DTYPE_I8
-		     : 1u << ONPU_DTYPE_F32 | 1u << ONPU_DTYPE_I32;
+	uint32_t in = 0, out = 0;
+
+	for (uint32_t t = 0; t < 32; t++) {
+		uint32_t sum = onpu_gemm_sum_type(t, t, 0);
+
+		if (sum) {
+			in |= 1u << t;
+			out |= 1u << sum;
+		}
+	}
+	return input ? in : out;
 }
 
 static uint32_t opcode_mask(void)

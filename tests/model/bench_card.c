@@ -120,7 +120,7 @@ static void matmul(struct fx *fx, struct fx_queue *q, uint8_t *buf, uint32_t dim
 		.lda = dim, .ldb = dim, .ldd = dim,
 	};
 	struct onpu_gemm_desc g = {
-		.m = dim, .n = dim, .k = dim, .dtype = ONPU_DTYPE_F32,
+		.m = dim, .n = dim, .k = dim, .a_type = ONPU_DTYPE_F32, .b_type = ONPU_DTYPE_F32,
 		.lda = dim, .ldb = dim, .ldd = dim,
 		.a = { &seg[0], 1, seg[0].len }, .b = { &seg[1], 1, seg[1].len },
 		.d = { &seg[2], 1, seg[2].len },

@@ -137,16 +137,27 @@ static struct onpu_packet some_packet(struct fuzz *f)
 
 static struct onpu_matmul_desc some_desc(struct fuzz *f)
 {
-	static const uint8_t out[] = { 0, ONPU_DTYPE_F32, ONPU_DTYPE_F32, ONPU_DTYPE_F32,
-				       ONPU_DTYPE_I32 };
 	uint32_t big = one_in(f, 20) ? ONPU_DIM_MAX : 70;
 	struct onpu_matmul_desc d = {
-		.a_type = (uint8_t)(1 + rnd(f, 4)), .flags = rnd(f, 8),
+		.a_type = (uint8_t)(1 + rnd(f, 13)), .flags = rnd(f, 8),
 		.m = 1 + rnd(f, 70), .n = 1 + rnd(f, 70), .k = 1 + rnd(f, big),
 	};
 
-	d.b_type = d.a_type;
-	d.d_type = out[d.a_type];
+	d.b_type = one_in(f, 2) ? d.a_type : (uint8_t)(1 + rnd(f, 13));
+	if (one_in(f, 8)) {
+		d.b_group = (uint16_t)(32u << rnd(f, 3));
+		d.b_scale_type = one_in(f, 2) ? ONPU_DTYPE_F16 : ONPU_DTYPE_BF16;
+		d.b_zero_va = one_in(f, 2) ? some_va(f) : 0;
+	}
+	d.d_type = (uint8_t)onpu_gemm_sum_type(d.a_type, d.b_type, d.b_group);
+	if (onpu_gemm_is_mx(d.a_type)) {
+		d.a_scale_va = some_va(f);
+		d.lda_scale = 70 + rnd(f, 100);
+	}
+	if (onpu_gemm_is_mx(d.b_type) || d.b_group) {
+		d.b_scale_va = some_va(f) & ~1ull;
+		d.ldb_scale = 70 + rnd(f, 100);
+	}
 	d.a_va = some_va(f) & ~3ull;
 	d.b_va = some_va(f) & ~3ull;
 	d.d_va = some_va(f) & ~3ull;
@@ -157,6 +168,10 @@ static struct onpu_matmul_desc some_desc(struct fuzz *f)
 		d.c_type = d.d_type;
 		d.c_va = one_in(f, 2) ? d.d_va : some_va(f) & ~3ull;
 		d.ldc = d.n + rnd(f, 10);
+	}
+	if (!one_in(f, 10)) {
+		d.lda = (d.lda + 3) & ~3ull;	/* whole bytes in a row */
+		d.ldb = (d.ldb + 3) & ~3ull;
 	}
 	if (one_in(f, 10))
 		d.lda = rnd64(f) >> rnd(f, 64);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * MATMUL through packets, bit by bit against the scalar oracle: every type,
+ * MATMUL through packets, bit by bit against the scalar oracles: every type,
  * transposes, leading dimensions, accumulation; operands scattered over 4 KiB
  * pages of card and host memory; malformed descriptors; blocks; faults.
  */
@@ -9,6 +9,7 @@
 
 #include "card_fixture.h"
 #include "gemm/oracle.h"
+#include "gemm/oracle_formats.h"
 
 #define DESC	0x10000000ull
 #define A_VA	0x100000000ull
@@ -117,6 +118,21 @@ static struct matrix matrix(struct env *e, uint64_t va, uint64_t rows, uint64_t 
 		}
 	}
 	place(e, va, m.size, where, flags);
+	transfer(e, &m, true);
+	return m;
+}
+
+/* size random bytes. */
+static struct matrix bytes(struct env *e, uint64_t va, uint64_t size, enum place where,
+			   uint64_t flags)
+{
+	struct matrix m = { .va = va, .size = size };
+
+	m.flat = calloc(1, size);
+	assert_non_null(m.flat);
+	for (uint64_t i = 0; i < size; i++)
+		m.flat[i] = (uint8_t)fx_random(e->fx);
+	place(e, va, size, where, flags);
 	transfer(e, &m, true);
 	return m;
 }
@@ -347,8 +363,9 @@ static void bad_descriptors(void **state)
 	BAD(a_type, 0);
 	BAD(a_type, ONPU_DTYPE_I32);
 	BAD(a_type, 77);
-	BAD(a_type, ONPU_DTYPE_BF16);
-	BAD(b_type, ONPU_DTYPE_F16);
+	BAD(a_type, ONPU_DTYPE_I8);
+	BAD(b_type, ONPU_DTYPE_I4);
+	BAD(a_type, ONPU_DTYPE_MX_E2M1);	/* lda is odd, no scales */
 	BAD(c_type, 0);
 	BAD(c_type, ONPU_DTYPE_I32);
 	BAD(d_type, ONPU_DTYPE_I32);
@@ -374,10 +391,179 @@ static void bad_descriptors(void **state)
 	BAD(lda, ONPU_MATMUL_LD_MAX + 1);
 	BAD(ldb, UINT64_MAX);
 	BAD(flags, ONPU_MATMUL_ACCUMULATE | ONPU_MATMUL_TRANS_B);	/* ldb < k */
-	for (unsigned int i = 0; i < ARRAY_SIZE(d.reserved); i++)
-		BAD(reserved[i], 1ull << (i * 3));
+	BAD(a_scale_va, 4);
+	BAD(b_scale_va, 4);
+	BAD(b_zero_va, 4);
+	BAD(lda_scale, 1);
+	BAD(ldb_scale, 1);
+	BAD(b_scale_type, ONPU_DTYPE_F16);
+	BAD(b_group, 32);
+	for (unsigned int i = 0; i < ARRAY_SIZE(d.reserved1); i++)
+		BAD(reserved1[i], 1ull << (i * 3));
+	BAD(reserved2, 1ull << 63);
+	BAD(reserved3[0], 1);
+	BAD(reserved3[1], 0x80);
+	BAD(reserved4, 2);
+	BAD(reserved5, 0x100);
+	for (unsigned int i = 0; i < ARRAY_SIZE(d.reserved6); i++)
+		BAD(reserved6[i], 1ull << (i * 5));
+	BAD(reserved[0], 1);
+	BAD(reserved[1], 1ull << 63);
 	assert_int_equal(e.fx->guest_errors, 0);
 	fx_destroy(e.fx);
+}
+
+/* A: MXFP4, B: INT4 with groups or MXFP6; the fields that say where the scales are. */
+static void bad_scales(void **state)
+{
+	struct onpu_matmul_desc mx, group;
+	struct env e;
+
+	(void)state;
+	start(&e, NULL);
+	fx_buffer(e.fx, 1, A_VA, 4096);
+	fx_buffer(e.fx, 1, B_VA, 4096);
+	fx_buffer(e.fx, 1, D_VA, 4096);
+	mx = (struct onpu_matmul_desc){
+		.a_type = ONPU_DTYPE_MX_E2M1, .b_type = ONPU_DTYPE_MX_E2M3, .d_type = ONPU_DTYPE_F32,
+		.m = 4, .n = 5, .k = 40, .a_va = A_VA + 1, .b_va = B_VA + 3, .d_va = D_VA,
+		.lda = 40, .ldb = 8, .ldd = 5, .a_scale_va = A_VA + 2049, .b_scale_va = B_VA + 2051,
+		.lda_scale = 2, .ldb_scale = 5,
+	};
+	submit_desc(&e, &mx);
+	assert_int_equal(fx_settle(&e.q), ONPU_SLOT_IDLE);
+	group = mx;
+	group.a_type = ONPU_DTYPE_BF16;
+	group.a_va = A_VA;
+	group.a_scale_va = 0;
+	group.lda_scale = 0;
+	group.b_type = ONPU_DTYPE_I4;
+	group.b_scale_type = ONPU_DTYPE_BF16;
+	group.b_scale_va = B_VA + 2048;
+	group.b_group = 32;
+	group.b_zero_va = B_VA + 3001;
+	submit_desc(&e, &group);
+	assert_int_equal(fx_settle(&e.q), ONPU_SLOT_IDLE);
+
+#define BAD_OF(base, field, value) do { \
+		struct onpu_matmul_desc bad_ = base; \
+		bad_.field = (value); \
+		bad_desc(&e, bad_); \
+	} while (0)
+	BAD_OF(mx, lda, 41);
+	BAD_OF(mx, ldb, 6);
+	BAD_OF(mx, lda_scale, 1);
+	BAD_OF(mx, ldb_scale, 4);
+	BAD_OF(mx, b_group, 32);
+	BAD_OF(mx, b_scale_type, ONPU_DTYPE_F16);
+	BAD_OF(mx, b_zero_va, B_VA);
+	BAD_OF(mx, d_type, ONPU_DTYPE_MX_E2M1);
+	BAD_OF(mx, a_type, ONPU_DTYPE_E4M3);	/* which has no scales */
+	BAD_OF(mx, b_type, ONPU_DTYPE_I8);
+	BAD_OF(group, a_type, ONPU_DTYPE_F32);
+	BAD_OF(group, a_type, ONPU_DTYPE_I8);
+	BAD_OF(group, b_type, ONPU_DTYPE_E4M3);
+	BAD_OF(group, b_group, 16);
+	BAD_OF(group, b_group, 0);
+	BAD_OF(group, b_group, 256);
+	BAD_OF(group, b_scale_type, 0);
+	BAD_OF(group, b_scale_type, ONPU_DTYPE_F32);
+	BAD_OF(group, b_scale_va, B_VA + 2049);
+	BAD_OF(group, a_scale_va, A_VA);
+	/* Each of the scales is translated before anything is written. */
+	struct onpu_matmul_desc d = mx;
+
+	d.a_scale_va = A_VA + 4096 - 7;
+	submit_desc(&e, &d);
+	fx_expect_fault(&e.q, ONPU_FAULT_NOT_PRESENT, ONPU_FAULT_ACCESS_READ, 0, A_VA + 4096);
+	revive(&e);
+	d = group;
+	d.b_zero_va = B_VA + 4096 - 9;
+	submit_desc(&e, &d);
+	fx_expect_fault(&e.q, ONPU_FAULT_NOT_PRESENT, ONPU_FAULT_ACCESS_READ, 0, B_VA + 4096);
+	assert_int_equal(e.fx->guest_errors, 0);
+	fx_destroy(e.fx);
+}
+
+/* Small types through packets: scattered operands and scales, against the oracle. */
+static void formats(void **state)
+{
+	static const uint8_t types[] = {
+		ONPU_DTYPE_E4M3, ONPU_DTYPE_E5M2, ONPU_DTYPE_MX_E4M3, ONPU_DTYPE_MX_E5M2,
+		ONPU_DTYPE_MX_E2M3, ONPU_DTYPE_MX_E3M2, ONPU_DTYPE_MX_E2M1, ONPU_DTYPE_I4,
+	};
+
+	(void)state;
+	for (unsigned int i = 0; i < 64; i++) {
+		const uint32_t m = 33, n = 47, k = 91, ld = 96;
+		uint8_t ta = types[i % 8], tb = types[i / 8];
+		bool grouped = tb == ONPU_DTYPE_I4 && ta != ONPU_DTYPE_I4;
+		enum place where = (enum place)(i % 3);
+		struct oracle_operand oa = { .ld = ld }, ob = { .ld = ld };
+		struct matrix a, b, d, as = { 0 }, bs = { 0 };
+		struct onpu_packet p = pk_matmul(DESC);
+		struct env e;
+
+		if (grouped)
+			ta = ONPU_DTYPE_F16;
+		if (ta == ONPU_DTYPE_I4)
+			tb = ONPU_DTYPE_I8;
+		oa.type = ta;
+		ob.type = tb;
+		start(&e, NULL);
+		e.fx->random = i;
+		a = bytes(&e, A_VA, (uint64_t)m * ld * onpu_gemm_elem_bits(ta) / 8, where, ONPU_PTE_READ);
+		b = bytes(&e, B_VA, (uint64_t)n * ld * onpu_gemm_elem_bits(tb) / 8, where, ONPU_PTE_READ);
+		d = bytes(&e, D_VA, (uint64_t)m * n * 4, where, RW);
+		struct onpu_matmul_desc desc = {
+			.a_type = ta, .b_type = tb,
+			.d_type = ta == ONPU_DTYPE_I4 ? ONPU_DTYPE_I32 : ONPU_DTYPE_F32,
+			.flags = ONPU_MATMUL_TRANS_B, .m = m, .n = n, .k = k, .a_va = A_VA,
+			.b_va = B_VA, .d_va = D_VA, .lda = ld, .ldb = ld, .ldd = n,
+		};
+
+		if (onpu_gemm_is_mx(ta)) {
+			as = bytes(&e, C_VA, m * 5, where, ONPU_PTE_READ);
+			desc.a_scale_va = C_VA;
+			desc.lda_scale = 5;
+			oa.group = 32;
+			oa.scale_ld = 5;
+		}
+		if (onpu_gemm_is_mx(tb) || grouped) {
+			bs = bytes(&e, C_VA + 0x1000000, n * 14, where, ONPU_PTE_READ);
+			desc.b_scale_va = C_VA + 0x1000000;
+			desc.ldb_scale = 7;
+			ob.group = 32;
+			ob.scale_ld = 7;
+		}
+		if (grouped) {
+			desc.b_group = 32;
+			desc.b_scale_type = ONPU_DTYPE_F16;
+			ob.scale_type = ONPU_DTYPE_F16;
+		}
+		oa.data = a.flat;
+		oa.scales = as.flat;
+		ob.data = b.flat;
+		ob.scales = bs.flat;
+		fx_invalidate(e.fx, 1);
+		memcpy(e.desc, &desc, sizeof(desc));
+		fx_submit(&e.q, &p);
+		assert_int_equal(fx_settle(&e.q), ONPU_SLOT_IDLE);
+		transfer(&e, &d, false);
+		for (uint32_t x = 0; x < m * n; x++) {
+			uint32_t got;
+
+			memcpy(&got, d.flat + x * 4, 4);
+			assert_int_equal(got, oracle_sum(&oa, x / n, &ob, x % n, k, 0));
+		}
+		free(a.flat);
+		free(b.flat);
+		free(as.flat);
+		free(bs.flat);
+		free(d.flat);
+		assert_int_equal(e.fx->guest_errors, 0);
+		fx_destroy(e.fx);
+	}
 }
 
 static void operand_faults(void **state)
@@ -493,6 +679,8 @@ int main(void)
 		cmocka_unit_test(random_shapes),
 		cmocka_unit_test(blocks),
 		cmocka_unit_test(bad_descriptors),
+		cmocka_unit_test(bad_scales),
+		cmocka_unit_test(formats),
 		cmocka_unit_test(operand_faults),
 		cmocka_unit_test(sparse_rows),
 		cmocka_unit_test(too_many_segments),

@@ -368,8 +368,9 @@ static bool matmul(struct queue *queue, uint64_t desc_va)
 		return bad_packet(queue, ONPU_ERR_PACKET);
 	if (!access_vm(queue, desc_va, &desc, sizeof(desc), ONPU_FAULT_ACCESS_READ))
 		return false;
-	for (size_t i = 0; i < sizeof(desc.reserved) / 8; i++)
-		if (desc.reserved[i])
+	/* What this kernel does not compute is not asked for. */
+	for (size_t i = offsetof(struct onpu_matmul_desc, a_scale_va); i < sizeof(desc); i++)
+		if (((const uint8_t *)&desc)[i])
 			return bad_packet(queue, ONPU_ERR_DESC);
 	if (desc.reserved0 || !desc.m || !desc.n || !desc.k || desc.flags & ~ONPU_MATMUL_FLAGS ||
 	    (!(desc.flags & ONPU_MATMUL_ACCUMULATE) && (desc.c_va || desc.ldc || desc.c_type)))

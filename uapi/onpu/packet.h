@@ -13,7 +13,7 @@
 #include "types.h"
 
 #define ONPU_PACKET_ABI_MAJOR	1
-#define ONPU_PACKET_ABI_MINOR	0
+#define ONPU_PACKET_ABI_MINOR	1
 
 #define ONPU_PACKET_SIZE	64
 #define ONPU_RING_ORDER_MIN	4	/* 16 packets */
@@ -108,7 +108,17 @@ enum onpu_dtype {
 	ONPU_DTYPE_F16 = 3,
 	ONPU_DTYPE_I8 = 4,
 	ONPU_DTYPE_I32 = 5,
+	/* From packet ABI 1.1 on. */
+	ONPU_DTYPE_E4M3 = 6,	/* OCP OFP8 */
+	ONPU_DTYPE_E5M2 = 7,
+	ONPU_DTYPE_I4 = 8,	/* two in a byte, the lower half first */
+	ONPU_DTYPE_MX_E4M3 = 9,	/* OCP MXFP8: with a UE8M0 scale for each 32 along k, as all MX types */
+	ONPU_DTYPE_MX_E5M2 = 10,
+	ONPU_DTYPE_MX_E2M3 = 11,	/* MXFP6: four in three bytes, the lowest bits first */
+	ONPU_DTYPE_MX_E3M2 = 12,
+	ONPU_DTYPE_MX_E2M1 = 13,	/* MXFP4: two in a byte, the lower half first */
 };
+#define ONPU_MX_GROUP		32
 
 /** Flags of struct onpu_matmul_desc. */
 #define ONPU_MATMUL_TRANS_A	(1u << 0)	/* A is stored K x M */
@@ -118,9 +128,13 @@ enum onpu_dtype {
 
 /**
  * D = op(A) * op(B) [+ C], row-major: element (r, c) of a stored matrix with
- * leading dimension ld stands at va + (r * ld + c) * element size. Addresses
- * are aligned to their element. C has the type and shape of D and may be D.
- * Inputs F32, BF16, F16 (both of one type) give F32; I8 gives I32.
+ * leading dimension ld stands (r * ld + c) elements behind va. Addresses are
+ * aligned to their element; rows of the 4 and 6 bit types start at bytes.
+ * Floating-point types (the MX types are such) in any pair give F32, integers
+ * I32. b_group makes an integer B a floating-point one: (b - zero) * scale.
+ *
+ * A matrix of scales or zero points is stored like its operand, with one
+ * element where that has a group along k.
  */
 struct onpu_matmul_desc {
 	__u8 a_type;		/* enum onpu_dtype */
@@ -140,12 +154,27 @@ struct onpu_matmul_desc {
 	__u64 ldb;
 	__u64 ldc;		/* 0 without ACCUMULATE */
 	__u64 ldd;
-	__u64 reserved[21];	/* batches, scales and epilogues of later versions */
+	__u64 a_scale_va;	/* UE8M0 scales of an MX type, else 0 */
+	__u64 b_scale_va;	/* of an MX type, or of the groups of b_group */
+	__u64 b_zero_va;	/* zero points of the groups, I8; 0: none */
+	__u64 reserved1[7];
+	__u32 lda_scale;	/* elements; at least the stored row length */
+	__u32 ldb_scale;	/* of the scales and zero points of B */
+	__u64 reserved2;
+	__u8 reserved3[2];
+	__u8 b_scale_type;	/* with b_group: F16 or BF16, else 0 */
+	__u8 reserved4;
+	__u16 b_group;		/* 32, 64 or 128; 0: B has no groups but those of its type */
+	__u16 reserved5;
+	__u64 reserved6[6];
+	__u64 reserved[2];
 };
 ONPU_ASSERT_SIZE(struct onpu_matmul_desc, 256);
 ONPU_ASSERT_OFFSET(struct onpu_matmul_desc, a_va, 24);
 ONPU_ASSERT_OFFSET(struct onpu_matmul_desc, lda, 56);
-ONPU_ASSERT_OFFSET(struct onpu_matmul_desc, reserved, 88);
+ONPU_ASSERT_OFFSET(struct onpu_matmul_desc, a_scale_va, 88);
+ONPU_ASSERT_OFFSET(struct onpu_matmul_desc, lda_scale, 168);
+ONPU_ASSERT_OFFSET(struct onpu_matmul_desc, b_group, 188);
 #define ONPU_MATMUL_DESC_ALIGN	64
 #define ONPU_MATMUL_LD_MAX	(1ull << 32)
 

@@ -89,7 +89,7 @@ static double run_ours(struct job *job)
 static void setup(struct job *job, struct onpu_pool *pool, uint32_t n, uint32_t dtype,
 		  uint32_t isa, uint8_t *a, uint8_t *b, uint8_t *d)
 {
-	uint64_t es = onpu_gemm_elem_size(dtype), nn = (uint64_t)n * n;
+	uint64_t es = onpu_gemm_elem_bits(dtype) / 8, nn = (uint64_t)n * n;
 
 	memset(job, 0, sizeof(*job));
 	onpu_task_init(&job->task, run_job);
@@ -98,7 +98,7 @@ static void setup(struct job *job, struct onpu_pool *pool, uint32_t n, uint32_t 
 	job->seg[1] = (struct onpu_seg) { b, 0, nn * es };
 	job->seg[2] = (struct onpu_seg) { d, 0, nn * 4 };
 	job->desc = (struct onpu_gemm_desc) {
-		.m = n, .n = n, .k = n, .dtype = dtype, .isa = isa,
+		.m = n, .n = n, .k = n, .a_type = dtype, .b_type = dtype, .isa = isa,
 		.lda = n, .ldb = n, .ldd = n,
 		.a = { &job->seg[0], 1, nn * es }, .b = { &job->seg[1], 1, nn * es },
 		.d = { &job->seg[2], 1, nn * 4 },

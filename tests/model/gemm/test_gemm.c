@@ -15,32 +15,14 @@
 #include <time.h>
 #include <cmocka.h>
 #include <pthread.h>
-#include <sys/mman.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
 
 #include "gemm.h"
+#include "operands.h"
 #include "oracle.h"
 #include "pool.h"
-
-#define PAGE 4096u
-
-static uint64_t rng_state = 0x9e3779b97f4a7c15u;
-
-static uint32_t rnd(void)
-{
-	uint64_t z = rng_state += 0x9e3779b97f4a7c15u;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return (uint32_t)((z ^ (z >> 31)) >> 16);
-}
-
-static uint32_t rnd_below(uint32_t n)
-{
-	return rnd() % n;
-}
 
 /* Values */
 
@@ -121,119 +103,16 @@ static void put_elem(uint8_t *p, uint32_t dtype, enum fill fill)
 	}
 }
 
-/* Operands: a flat copy for the oracle, and the same bytes cut into pages for the engine. */
-
-struct operand {
-	uint8_t *flat, *expect;
-	uint64_t len;
-	uint8_t *pages;
-	uint8_t *map;		/* NULL: pages are from the allocator */
-	size_t map_size;
-	struct onpu_seg *segs;
-	struct onpu_view view;
-};
-
-static void *xalloc(size_t n)
-{
-	void *p = malloc(n ? n : 1);
-
-	assert_non_null(p);
-	return p;
-}
-
-static void one_segment(struct operand *op)
-{
-	uint64_t size = (op->len + PAGE - 1) / PAGE * PAGE;
-	uint8_t *map = mmap(NULL, size + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	/* Ends (or, every fourth time, begins) at an inaccessible page: a byte too far faults. */
-	assert_true(map != MAP_FAILED);
-	assert_int_equal(mprotect(map + PAGE, size, PROT_READ | PROT_WRITE), 0);
-	op->map = map;
-	op->map_size = size + 2 * PAGE;
-	op->pages = rnd_below(4) ? map + PAGE + size - op->len : map + PAGE;
-	op->segs = xalloc(sizeof(*op->segs));
-	op->segs[0] = (struct onpu_seg) { op->pages, 0, op->len };
-	op->view = (struct onpu_view) { op->segs, 1, op->len };
-}
-
-/* Cut at random page boundaries of an address space, pages in shuffled order in memory. */
-static void scatter(struct operand *op, unsigned int es)
-{
-	uint64_t start = rnd_below(PAGE / es) * es;
-	uint64_t npages = (start + op->len + PAGE - 1) / PAGE;
-	uint64_t *order = xalloc(npages * sizeof(*order));
-	size_t n = 0;
-
-	op->pages = aligned_alloc(PAGE, npages * PAGE);
-	assert_non_null(op->pages);
-	op->segs = xalloc(npages * sizeof(*op->segs));
-	for (uint64_t i = 0; i < npages; i++)
-		order[i] = i;
-	for (uint64_t i = npages; i > 1; i--) {
-		uint64_t j = rnd_below((uint32_t)i), t = order[j];
-
-		order[j] = order[i - 1];
-		order[i - 1] = t;
-	}
-	for (uint64_t i = 0; i < npages; i++) {
-		uint64_t first = i == 0 ? start : 0;
-		uint64_t off = i * PAGE + first - start;
-		uint64_t len = PAGE - first < op->len - off ? PAGE - first : op->len - off;
-
-		op->segs[n++] = (struct onpu_seg) { op->pages + order[i] * PAGE + first, off, len };
-		/* Neighbours in memory too: merge, as a page-table walk does. */
-		if (n > 1 && rnd_below(2) && op->segs[n - 2].ptr + op->segs[n - 2].len ==
-		    op->segs[n - 1].ptr) {
-			op->segs[n - 2].len += len;
-			n--;
-		}
-	}
-	free(order);
-	op->view = (struct onpu_view) { op->segs, n, op->len };
-}
-
-static void view_copy(const struct operand *op, uint8_t *flat, bool to_view)
-{
-	for (size_t i = 0; i < op->view.n; i++) {
-		const struct onpu_seg *s = &op->segs[i];
-
-		if (to_view)
-			memcpy(s->ptr, flat + s->off, s->len);
-		else
-			memcpy(flat + s->off, s->ptr, s->len);
-	}
-}
-
 static void make_operand(struct operand *op, uint64_t rows, uint64_t cols, uint64_t ld,
 			 uint32_t dtype, enum fill fill, bool scattered)
 {
-	unsigned int es = onpu_gemm_elem_size(dtype);
+	unsigned int es = onpu_gemm_elem_bits(dtype) / 8;
 
-	if (es == 0)
-		es = 4;
-	assert_true(onpu_gemm_span(rows, cols, ld, es, &op->len));
-	op->flat = xalloc(op->len);
-	op->expect = NULL;
-	op->map = NULL;
+	assert_true(onpu_gemm_span(rows, cols, ld, es * 8, &op->len));
+	alloc_operand(op);
 	for (uint64_t i = 0; i < op->len; i += es)
 		put_elem(op->flat + i, dtype, fill);
-	if (scattered)
-		scatter(op, es);
-	else
-		one_segment(op);
-	view_copy(op, op->flat, true);
-}
-
-static void free_operand(struct operand *op)
-{
-	free(op->flat);
-	free(op->expect);
-	if (op->map)
-		munmap(op->map, op->map_size);
-	else
-		free(op->pages);
-	free(op->segs);
+	place_operand(op, es, scattered);
 }
 
 struct problem {
@@ -267,7 +146,8 @@ static void make_matrices(struct matrices *x, const struct problem *p)
 		view_copy(&x->d, x->d.flat, true);
 	}
 	x->desc = (struct onpu_gemm_desc) {
-		.m = p->m, .n = p->n, .k = p->k, .dtype = p->dtype, .flags = p->flags,
+		.m = p->m, .n = p->n, .k = p->k, .a_type = p->dtype, .b_type = p->dtype,
+		.flags = p->flags,
 		.lda = lda, .ldb = ldb, .ldc = ldc, .ldd = ldd,
 		.a = x->a.view, .b = x->b.view, .c = p->in_place ? x->d.view : x->c.view,
 		.d = x->d.view,
@@ -428,8 +308,8 @@ static void test_conversions(void **state)
 			uint16_t h = (uint16_t)i;
 			uint32_t e = i < 128 ? i : i - 256;
 
-			memcpy(x.a.pages + i * onpu_gemm_elem_size(types[t]), &h,
-			       onpu_gemm_elem_size(types[t]));
+			memcpy(x.a.pages + i * onpu_gemm_elem_bits(types[t]) / 8, &h,
+			       onpu_gemm_elem_bits(types[t]) / 8);
 			if (t < 3) {
 				e = t == 1 ? oracle_bf16(h) : oracle_f16(h);
 				if ((e & 0x7fffffffu) > 0x7f800000u)
@@ -546,13 +426,14 @@ static void test_large(void **state)
 	for (unsigned int i = 0; i < 3; i++) {
 		struct operand a, b, d;
 		struct onpu_gemm_desc desc = { .m = s[i].m, .n = s[i].n, .k = s[i].k,
-			.dtype = types[i == 1 ? 3 : 0], .lda = s[i].k, .ldb = s[i].n, .ldd = s[i].n };
+			.a_type = types[i == 1 ? 3 : 0], .b_type = types[i == 1 ? 3 : 0],
+			.lda = s[i].k, .ldb = s[i].n, .ldd = s[i].n };
 		struct oracle_matmul o = { .m = s[i].m, .n = s[i].n, .k = s[i].k,
-			.dtype = desc.dtype, .lda = desc.lda, .ldb = desc.ldb, .ldd = desc.ldd };
+			.dtype = desc.a_type, .lda = desc.lda, .ldb = desc.ldb, .ldd = desc.ldd };
 		uint8_t *got;
 
-		make_operand(&a, desc.m, desc.k, desc.lda, desc.dtype, FILL_UNIFORM, i == 0);
-		make_operand(&b, desc.k, desc.n, desc.ldb, desc.dtype, FILL_UNIFORM, i == 1);
+		make_operand(&a, desc.m, desc.k, desc.lda, desc.a_type, FILL_UNIFORM, i == 0);
+		make_operand(&b, desc.k, desc.n, desc.ldb, desc.a_type, FILL_UNIFORM, i == 1);
 		make_operand(&d, desc.m, desc.n, desc.ldd, ONPU_DTYPE_F32, FILL_UNIFORM, i == 2);
 		desc.a = a.view;
 		desc.b = b.view;
@@ -703,9 +584,14 @@ static void test_invalid(void **state)
 	BAD(d.m = 0);
 	BAD(d.n = 0);
 	BAD(d.k = 0);
-	BAD(d.dtype = 0);
-	BAD(d.dtype = ONPU_DTYPE_I32);
-	BAD(d.dtype = 99);
+	BAD(d.a_type = 0);
+	BAD(d.b_type = 0);
+	BAD(d.a_type = ONPU_DTYPE_I32);
+	BAD(d.a_type = ONPU_DTYPE_I8);
+	BAD(d.b_type = 99);
+	BAD(d.k0 = 1);
+	BAD(d.m0 = UINT32_MAX);
+	BAD(d.n0 = 1);
 	BAD(d.flags = 8);
 	BAD(d.isa = ONPU_GEMM_ISA_COUNT);
 	BAD(d.lda = 9);
@@ -743,15 +629,21 @@ static void test_span(void **state)
 	uint64_t bytes;
 
 	(void)state;
-	assert_true(onpu_gemm_span(3, 5, 7, 4, &bytes));
+	assert_true(onpu_gemm_span(3, 5, 7, 32, &bytes));
 	assert_int_equal(bytes, (2 * 7 + 5) * 4);
-	assert_true(onpu_gemm_span(UINT32_MAX, 1, 1, 4, &bytes));
-	assert_false(onpu_gemm_span(0, 5, 7, 4, &bytes));
-	assert_false(onpu_gemm_span(3, 0, 7, 4, &bytes));
-	assert_false(onpu_gemm_span(3, 8, 7, 4, &bytes));
-	assert_false(onpu_gemm_span(UINT32_MAX, 1, UINT64_MAX / 2, 1, &bytes));
-	assert_false(onpu_gemm_span(2, 1, UINT64_MAX, 1, &bytes));
-	assert_false(onpu_gemm_span(1u << 31, 1, 1ull << 32, 4, &bytes));
+	assert_true(onpu_gemm_span(UINT32_MAX, 1, 1, 32, &bytes));
+	assert_true(onpu_gemm_span(3, 5, 8, 6, &bytes));
+	assert_int_equal(bytes, 2 * 6 + 4);
+	assert_true(onpu_gemm_span(3, 1, 6, 4, &bytes));
+	assert_int_equal(bytes, 2 * 3 + 1);
+	assert_false(onpu_gemm_span(3, 5, 7, 4, &bytes));
+	assert_false(onpu_gemm_span(3, 5, 6, 6, &bytes));
+	assert_false(onpu_gemm_span(0, 5, 7, 32, &bytes));
+	assert_false(onpu_gemm_span(3, 0, 7, 32, &bytes));
+	assert_false(onpu_gemm_span(3, 8, 7, 32, &bytes));
+	assert_false(onpu_gemm_span(UINT32_MAX, 1, UINT64_MAX / 2, 8, &bytes));
+	assert_false(onpu_gemm_span(2, 1, UINT64_MAX, 8, &bytes));
+	assert_false(onpu_gemm_span(1u << 31, 1, 1ull << 32, 32, &bytes));
 }
 
 /* CPU time of all our threads: other load on the machine does not count. */
@@ -800,7 +692,7 @@ static void test_cancel(void **state)
 	for (int isa = 1; isa < ONPU_GEMM_ISA_COUNT; isa++) {
 		struct onpu_gemm_desc desc = {
 			.m = ENDLESS_DIM, .n = ENDLESS_DIM, .k = ENDLESS_DIM,
-			.dtype = ONPU_DTYPE_F32, .isa = (uint32_t)isa,
+			.a_type = ONPU_DTYPE_F32, .b_type = ONPU_DTYPE_F32, .isa = (uint32_t)isa,
 			.lda = ENDLESS_DIM, .ldb = ENDLESS_DIM, .ldd = ENDLESS_DIM,
 			.a = view, .b = view, .d = view,
 		};
