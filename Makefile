@@ -9,8 +9,8 @@ MAKEFLAGS += --no-print-directory
 BUILD := tools/build/build
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build qemu firmware module libaccel tools check demo vm bench lint install \
-	clean distclean
+.PHONY: help deps build qemu firmware module libaccel tools check demo vm bench lint matrix \
+	install clean distclean
 
 help:
 	@echo 'Targets:'
@@ -24,6 +24,7 @@ help:
 	@echo '             for this machine instead of for the VM)'
 	@echo '  deps       install what is missing from the distribution'
 	@echo '  lint       checkpatch, sparse, W=1 and the rules of the tree'
+	@echo '  matrix     onpu.ko for every kernel that the package archive has: a table'
 	@echo '  install    install libaccel, the tools and the firmware image (below /usr/local; DESTDIR)'
 	@echo '  clean      remove what was built in this clone'
 	@echo '  distclean  remove the cache folder too (QEMU, kernel; shared by all clones)'
@@ -48,6 +49,9 @@ check: deps
 
 lint: deps
 	@tests/run lint
+
+matrix: deps
+	@$(BUILD) matrix
 
 demo: build
 	@tools/vm/demo

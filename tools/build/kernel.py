@@ -21,6 +21,7 @@ import tarfile
 from pathlib import Path
 
 import privapt
+import toolroot
 from common import CACHE, PROGRESS, BuildError, jobs, lock, mirror, put_in_place, run
 
 SERIES = "6.12"
@@ -50,10 +51,17 @@ def _newest_image(apt):
     return release, apt.versions(f"linux-image-{release}")[0]
 
 
-def _packages(release):
+def header_packages(release):
+    """What building a module for a release takes."""
     bare = release[:-len("-amd64")]
-    return [f"linux-image-{release}", f"linux-headers-{release}",
-            f"linux-headers-{bare}-common", f"linux-kbuild-{bare}"]
+    return [f"linux-headers-{release}", f"linux-headers-{bare}-common", f"linux-kbuild-{bare}"]
+
+
+def image_packages(apt, release):
+    """The kernel and its modules: one package, or three in newer releases."""
+    image = f"linux-image-{release}"
+    parts = [n for n in apt.depends(image) if re.match(r"linux-(binary|modules)-", n)]
+    return parts or [image]
 
 
 def decompress_kernel(image):
@@ -82,9 +90,13 @@ def _relocatable_headers(root, release):
     """Headers packages refer to each other below /usr; make that relative to the folder."""
     bare = release[:-len("-amd64")]
     kdir = root / "usr/src" / f"linux-headers-{release}"
-    (kdir / "Makefile").write_text(
-        "include $(dir $(realpath $(lastword $(MAKEFILE_LIST))))"
-        f"../linux-headers-{bare}-common/Makefile\n", encoding="utf-8")
+    makefile = (kdir / "Makefile").read_text(encoding="utf-8")
+    here = "$(dir $(realpath $(lastword $(MAKEFILE_LIST))))"
+    lines = [f"include {here}../linux-headers-{bare}-common/Makefile\n"]
+    # Newer ones tell the common part where they are.
+    if "KBUILD_OUTPUT" in makefile:
+        lines.insert(0, f"KBUILD_OUTPUT := $(patsubst %/,%,{here})\n")
+    (kdir / "Makefile").write_text("".join(lines), encoding="utf-8")
     (root / "headers").symlink_to(kdir.relative_to(root))
 
 
@@ -96,18 +108,27 @@ def _find_modules(root, release):
     raise BuildError(f"the image package of {release} has no modules")
 
 
-def _make_stock(apt, release, version, target):
+def make_folder(apt, release, version, target, image=True, foreign=None):
+    """A kernel folder from the packages of one release; without its image only for building.
+
+    foreign is the Debian release whose compiler it needs, when that is not the host's.
+    """
     partial = FOLDER / f".partial-{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
     downloads = partial / "dl"
-    debs = apt.download([f"{name}={version}" for name in _packages(release)], downloads)
+    names = header_packages(release) + (image_packages(apt, release) if image else [])
+    debs = apt.download([f"{name}={version}" for name in names], downloads)
     privapt.unpack(debs, partial)
     shutil.rmtree(downloads)
-    shutil.copy2(partial / "boot" / f"vmlinuz-{release}", partial / "vmlinuz")
-    shutil.copy2(partial / "boot" / f"config-{release}", partial / "config")
-    (partial / "vmlinux").write_bytes(decompress_kernel((partial / "vmlinuz").read_bytes()))
+    if image:
+        boot = next(p for p in (partial / "boot", partial / "usr/lib/modules" / release)
+                    if list(p.glob("vmlinuz*")))
+        shutil.copy2(next(boot.glob("vmlinuz*")), partial / "vmlinuz")
+        (partial / "vmlinux").write_bytes(decompress_kernel((partial / "vmlinuz").read_bytes()))
+        (partial / "modules").symlink_to(_find_modules(partial, release).relative_to(partial))
     (partial / "release").write_text(release + "\n", encoding="utf-8")
-    (partial / "modules").symlink_to(_find_modules(partial, release).relative_to(partial))
+    if foreign:
+        (partial / "toolroot").write_text(foreign, encoding="ascii")
     _relocatable_headers(partial, release)
     put_in_place(partial, target)
 
@@ -128,7 +149,7 @@ def stock():
         release, version = _newest_image(apt)
         path = FOLDER / f"stock-{release}-{RECIPE}"
         if not path.exists():
-            _make_stock(apt, release, version, path)
+            make_folder(apt, release, version, path)
         record.write_text(json.dumps({"folder": path.name, "version": version}),
                           encoding="utf-8")
     return path
@@ -224,8 +245,12 @@ def build_module(kernel, sources, out, log, extra=()):
     """Build the kernel module out of tree in a copy, so that the clone stays clean."""
     mirror([(path, path.name if path.is_dir() else ".") for path in sources], out / "src")
     kdir = kernel / "headers" if (kernel / "headers").exists() else kernel
-    run(["make", "-C", kdir, f"M={out}/src", "-j", jobs(), *extra, "modules"],
-        log=log)
+    argv = ["make", "-C", kdir, f"M={out}/src", "-j", jobs(), *extra, "modules"]
+    foreign = kernel / "toolroot"
+    if foreign.exists():
+        codename = foreign.read_text(encoding="ascii").strip()
+        argv = toolroot.command(toolroot.folder(codename), argv, [kernel, out, "/tmp"])
+    run(argv, log=log)
     modules = sorted((out / "src").rglob("*.ko"))
     if not modules:
         raise BuildError(f"Kbuild made no module (log: {log})")

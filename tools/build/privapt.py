@@ -48,12 +48,16 @@ def archive_uris():
 
 
 class PrivateApt:
-    """apt with its own sources, lists and archives below the cache, for a few suites."""
+    """apt with its own sources, lists and archives below the cache, for a few suites.
 
-    def __init__(self, name, suites, source=False, binary=True):
+    A foreign one does not look at what the machine has installed.
+    """
+
+    def __init__(self, name, suites, source=False, binary=True, foreign=False):
         self.name = name
         self.dir = CACHE / "apt" / f"{codename()}-{name}"
         self.suites, self.source, self.binary = suites, source, binary
+        self.status = "/dev/null" if foreign else "/var/lib/dpkg/status"
         self.conf = self.dir / "apt.conf"
         self.log = log_path(f"apt-{name}")
 
@@ -75,7 +79,7 @@ class PrivateApt:
             f'Dir::Etc::sourceparts "{self.dir}/parts";\n'
             f'Dir::State "{self.dir}/state";\n'
             f'Dir::State::lists "{self.dir}/lists";\n'
-            f'Dir::State::status "/var/lib/dpkg/status";\n'
+            f'Dir::State::status "{self.status}";\n'
             f'Dir::Cache "{self.dir}";\n'
             f'Dir::Cache::archives "{self.dir}/archives";\n'
             'Dir::Cache::pkgcache ""; Dir::Cache::srcpkgcache "";\n'
