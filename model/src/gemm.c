@@ -25,6 +25,7 @@
 #endif
 
 #include "gemm_convert.h"
+#include "gemm_epilogue.h"
 #include "gemm_priv.h"
 #include "gemm_view.h"
 #include "pool.h"
@@ -92,6 +93,9 @@ struct gemm {
 	bool first, last;		/* block of k */
 	uint32_t items_a;		/* packing loop: items for A, then those for B */
 	uint32_t tiles_m, tiles_n;
+	/* With an epilogue: sums of the block, if they have to wait for more k. */
+	uint32_t *sums;
+	size_t sums_ld;
 };
 
 /*
@@ -414,6 +418,72 @@ static void tile_item(void *arg, size_t index)
 	fpmode_leave(&mode);
 }
 
+/* Pointers to the rows of a micro tile in a matrix of words. */
+static void point_rows(uint32_t **ptr, uint32_t *base, size_t ld, uint32_t rows)
+{
+	for (uint32_t r = 0; r < rows; r++)
+		ptr[r] = base + r * ld;
+}
+
+/* What a micro tile starts from when its sums do not go to D: NULL, or rows that ptr names. */
+static const uint32_t *const *panel_start(const struct gemm *g, uint32_t **panel, uint64_t row,
+					  uint32_t rows, uint64_t col0, uint32_t col, uint32_t cols,
+					  uint32_t **sums)
+{
+	const struct onpu_gemm_desc *d = g->desc;
+
+	if (!g->first)
+		return (const uint32_t *const *)sums;
+	if (!(d->flags & ONPU_GEMM_ACCUMULATE))
+		return NULL;
+	for (uint32_t r = 0; r < rows; r++)
+		gemm_view_read(&d->c, ((row + r) * d->ldc + col0 + col) * 4, panel[r] + col,
+			       (size_t)cols * 4);
+	return (const uint32_t *const *)panel;
+}
+
+/* tile_item() with an epilogue: sums wait in g->sums, and go by way of a panel at last. */
+static void panel_item(void *arg, size_t index)
+{
+	const struct gemm *g = arg;
+	const struct gemm_kernel *kern = g->kern;
+	_Alignas(64) uint32_t buf[GEMM_MR_MAX * GEMM_PANEL_COLS];
+	uint32_t *panel[GEMM_MR_MAX], *sums[GEMM_MR_MAX];
+	uint32_t is0 = (uint32_t)(index / g->tiles_n) * kern->tile_m;
+	uint32_t js0 = (uint32_t)(index % g->tiles_n) * kern->tile_n;
+	uint32_t is1 = min_u32(is0 + kern->tile_m, g->a.slivers);
+	uint32_t js1 = min_u32(js0 + kern->tile_n, g->b.slivers);
+	uint32_t j0 = sliver_start(&g->b, js0), n = sliver_start(&g->b, js1) - j0;
+	bool simd = kern->isa >= ONPU_GEMM_ISA_AVX2;
+	struct gemm_epilogue_cols cols_data;
+	fpmode_t mode;
+
+	fpmode_enter(&mode);
+	if (g->last)
+		gemm_epilogue_cols(g->desc->epilogue, g->b.lane0 + j0, n, &cols_data);
+	point_rows(panel, buf, GEMM_PANEL_COLS, GEMM_MR_MAX);
+	for (uint32_t is = is0; is < is1; is++) {
+		uint32_t row = sliver_start(&g->a, is), rows = sliver_start(&g->a, is + 1) - row;
+
+		if (g->sums)
+			point_rows(sums, g->sums + row * g->sums_ld + j0, g->sums_ld, rows);
+		for (uint32_t js = js0; js < js1; js++) {
+			uint32_t col = sliver_start(&g->b, js) - j0;
+			uint32_t cols = sliver_start(&g->b, js + 1) - j0 - col;
+
+			kern->tile(rows, cols, g->units, sliver_data(g, &g->a, is),
+				   g->b.packed + js * g->b.stride,
+				   panel_start(g, panel, g->a.lane0 + row, rows, g->b.lane0 + j0,
+					       col, cols, sums),
+				   g->last ? panel : sums, col, false);
+		}
+		for (uint32_t r = 0; g->last && r < rows; r++)
+			gemm_epilogue_row(g->desc, &cols_data, kern->integer, simd,
+					  g->a.lane0 + row + r, g->b.lane0 + j0, n, panel[r]);
+	}
+	fpmode_leave(&mode);
+}
+
 static void set_block(struct side *s, uint64_t lane0, uint32_t count)
 {
 	s->lane0 = lane0;
@@ -431,7 +501,8 @@ static bool run_block(struct gemm *g, bool pack_b)
 		return false;
 	g->tiles_m = div_up(g->a.slivers, g->kern->tile_m);
 	g->tiles_n = div_up(g->b.slivers, g->kern->tile_n);
-	return onpu_pool_for(g->pool, (size_t)g->tiles_m * g->tiles_n, tile_item, g, g->cancel);
+	return onpu_pool_for(g->pool, (size_t)g->tiles_m * g->tiles_n,
+			     g->desc->epilogue ? panel_item : tile_item, g, g->cancel);
 }
 
 /* The largest number of slivers per block that fits bytes, then evened out over the blocks. */
@@ -451,6 +522,47 @@ static uint32_t block_lanes(const struct side *s, uint32_t total, size_t bytes)
 	return min_u32(div_up(div_up(total, blocks), s->max_lanes) * s->max_lanes, lanes);
 }
 
+static void set_k(struct gemm *g, uint32_t k, uint32_t kstep)
+{
+	g->k0 = (uint64_t)g->desc->k0 + k;
+	g->kn = min_u32(kstep, g->desc->k - k);
+	g->units = div_up(g->kn, g->kern->ku);
+	g->first = k == 0;
+	g->last = k + g->kn == g->desc->k;
+}
+
+/* A block of columns with sums that wait in D, or do not wait: B is packed once. */
+static bool run_columns(struct gemm *g, uint32_t kstep, uint32_t mb)
+{
+	const struct onpu_gemm_desc *d = g->desc;
+	bool ok = true;
+
+	for (uint64_t k = 0; ok && k < d->k; k += kstep) {
+		set_k(g, (uint32_t)k, kstep);
+		for (uint64_t i = 0; ok && i < d->m; i += mb) {
+			set_block(&g->a, d->m0 + i, min_u32(mb, d->m - (uint32_t)i));
+			ok = run_block(g, i == 0);
+		}
+	}
+	return ok;
+}
+
+/* A block of columns with sums that wait in g->sums, which is as high as a block of rows. */
+static bool run_rows(struct gemm *g, uint32_t kstep, uint32_t mb)
+{
+	const struct onpu_gemm_desc *d = g->desc;
+	bool ok = true;
+
+	for (uint64_t i = 0; ok && i < d->m; i += mb) {
+		set_block(&g->a, d->m0 + i, min_u32(mb, d->m - (uint32_t)i));
+		for (uint64_t k = 0; ok && k < d->k; k += kstep) {
+			set_k(g, (uint32_t)k, kstep);
+			ok = run_block(g, true);
+		}
+	}
+	return ok;
+}
+
 static int run(struct gemm *g)
 {
 	const struct onpu_gemm_desc *d = g->desc;
@@ -458,7 +570,7 @@ static int run(struct gemm *g)
 	uint32_t grain = 16u * kern->ku;
 	uint32_t kstep = div_up(d->k, div_up(d->k, kern->kc));
 	uint32_t mb, nb;
-	size_t a_bytes, b_bytes, max_units;
+	size_t a_bytes, b_bytes, sums_bytes = 0, max_units;
 	uint8_t *scratch;
 	struct onpu_pool *pool = g->pool;
 	bool ok = true;
@@ -473,27 +585,24 @@ static int run(struct gemm *g)
 	a_bytes = div_up(mb, kern->mr) * g->a.stride * 4;
 	b_bytes = div_up(nb, kern->nr) * g->b.stride * 4;
 
-	scratch = onpu_pool_scratch_get(pool, a_bytes + b_bytes);
+	if (d->epilogue && kstep < d->k) {
+		g->sums_ld = (nb + 15u) & ~15u;
+		sums_bytes = g->sums_ld * mb * 4;
+	}
+
+	scratch = onpu_pool_scratch_get(pool, a_bytes + b_bytes + sums_bytes);
 	if (!scratch)
 		return -ENOMEM;
 	if ((uint64_t)d->m * d->n <= INLINE_MACS && (uint64_t)d->m * d->n * d->k <= INLINE_MACS)
 		g->pool = NULL;
 	g->b.packed = (uint32_t *)(void *)scratch;
 	g->a.packed = (uint32_t *)(void *)(scratch + b_bytes);
+	if (sums_bytes)
+		g->sums = (uint32_t *)(void *)(scratch + b_bytes + a_bytes);
 
 	for (uint64_t j = 0; ok && j < d->n; j += nb) {
 		set_block(&g->b, d->n0 + j, min_u32(nb, d->n - (uint32_t)j));
-		for (uint64_t k = 0; ok && k < d->k; k += kstep) {
-			g->k0 = d->k0 + k;
-			g->kn = min_u32(kstep, d->k - (uint32_t)k);
-			g->units = div_up(g->kn, kern->ku);
-			g->first = k == 0;
-			g->last = k + g->kn == d->k;
-			for (uint64_t i = 0; ok && i < d->m; i += mb) {
-				set_block(&g->a, d->m0 + i, min_u32(mb, d->m - (uint32_t)i));
-				ok = run_block(g, i == 0);
-			}
-		}
+		ok = g->sums ? run_rows(g, kstep, mb) : run_columns(g, kstep, mb);
 	}
 	onpu_pool_scratch_put(pool, scratch);
 	return ok ? 0 : -ECANCELED;
@@ -593,7 +702,9 @@ static bool desc_ok(const struct onpu_gemm_desc *d)
 	       d->isa < ONPU_GEMM_ISA_COUNT && d->m && d->n && d->k && d->k0 % 128 == 0 &&
 	       input_ok(&d->a, d->a_type, d->lda, ta, m, k, &d->a_scales) &&
 	       input_ok(&d->b, d->b_type, d->ldb, !tb, n, k, &d->b_scales) &&
-	       operand_ok(&d->d, m, n, d->ldd, 32) &&
+	       (!d->epilogue || gemm_epilogue_valid(d)) &&
+	       operand_ok(&d->d, m, n, d->ldd,
+			  d->epilogue ? onpu_gemm_elem_bits(d->epilogue->d_type) : 32) &&
 	       (!(d->flags & ONPU_GEMM_ACCUMULATE) || operand_ok(&d->c, m, n, d->ldc, 32));
 }
 

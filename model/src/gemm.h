@@ -68,6 +68,35 @@ struct onpu_gemm_scales {
 	struct onpu_view zero;		/* I8; n == 0: none */
 };
 
+/* Scales and zero points of D: one for all, or one for each row or column. */
+#define ONPU_GEMM_D_SCALE_ROWS	(1u << 0)
+#define ONPU_GEMM_D_SCALE_COLS	(1u << 1)
+#define ONPU_GEMM_NO_SATURATE	(1u << 2)	/* FP8 results overflow to infinity or NaN */
+#define ONPU_GEMM_ALPHA		(1u << 3)
+
+/*
+ * What happens to a sum before it is stored, in the order of the members (numerics.md). A view
+ * with n == 0 is an operand that is not there. Vectors are as long as D has rows or columns.
+ */
+struct onpu_gemm_epilogue {
+	struct onpu_view row_scale, col_scale;	/* F32 */
+	uint32_t alpha;				/* F32 bits; looked at with ONPU_GEMM_ALPHA */
+	uint32_t beta;				/* F32 bits; of C */
+	struct onpu_view c;
+	uint32_t c_type;			/* F32, BF16 or F16, as bias_type and residual_type */
+	uint64_t ldc;
+	struct onpu_view bias;			/* one for each column */
+	uint32_t bias_type;
+	uint32_t activation;			/* enum onpu_activation */
+	struct onpu_view residual;
+	uint32_t residual_type;
+	uint64_t ldr;
+	struct onpu_view d_scale;		/* F32 */
+	struct onpu_view d_zero;		/* I8; D is I8 */
+	uint32_t d_type;			/* F32, BF16, F16, E4M3, E5M2 or I8 */
+	uint32_t flags;				/* ONPU_GEMM_D_SCALE_* ... */
+};
+
 /*
  * Element (r, c) of a stored (row-major) matrix is at bit (r * ld + c) * element bits.
  * C may be the same memory with the same ldc as D (in place). Any other overlap of D with
@@ -79,12 +108,13 @@ struct onpu_gemm_scales {
 struct onpu_gemm_desc {
 	uint32_t m, n, k;		/* each >= 1 */
 	uint32_t m0, n0, k0;
-	uint32_t a_type, b_type;	/* enum onpu_dtype; C and D are F32, or I32 of two integers */
+	uint32_t a_type, b_type;	/* enum onpu_dtype; sums and C are F32, or I32 of two integers */
 	uint32_t flags;			/* ONPU_GEMM_* */
 	uint32_t isa;			/* enum onpu_gemm_isa; 0 except in tests */
 	uint64_t lda, ldb, ldc, ldd;	/* in elements, >= columns of the stored matrix */
 	struct onpu_view a, b, c, d;	/* c is looked at only with ACCUMULATE */
 	struct onpu_gemm_scales a_scales, b_scales;
+	const struct onpu_gemm_epilogue *epilogue;	/* NULL: D is the sums */
 };
 
 struct onpu_gemm_stats {
@@ -111,6 +141,9 @@ bool onpu_gemm_is_mx(uint32_t dtype);
  * for groups of so many (0: it has not, or those of its MX type).
  */
 uint32_t onpu_gemm_sum_type(uint32_t a_type, uint32_t b_type, uint32_t b_group);
+
+/* True for the types that an epilogue converts to. */
+bool onpu_gemm_is_result(uint32_t dtype);
 
 /*
  * Bytes that a rows x cols matrix with leading dimension ld spans, from its first element to

@@ -25,11 +25,15 @@
 #define BLOCK_MACS_SHARED	(1ull << 30)
 #define BLOCK_MIN_ALONE		2048u
 #define BLOCK_MIN_SHARED	512u
+#define BLOCK_MIN_LONG		256u	/* with more than BLOCK_K that cannot be cut */
 #define BLOCK_GRAIN		256u
 #define BLOCK_K			8192u
 
 /* What a matmul may access, in the order of the access list. */
-enum { OP_A, OP_B, OP_D, OP_C, OP_A_SCALE, OP_B_SCALE, OP_B_ZERO, OP_COUNT };
+enum {
+	OP_A, OP_B, OP_D, OP_C, OP_A_SCALE, OP_B_SCALE, OP_B_ZERO, OP_BIAS, OP_ROW_SCALE,
+	OP_COL_SCALE, OP_D_SCALE, OP_D_ZERO, OP_RESIDUAL, OP_COUNT
+};
 
 _Static_assert(OP_COUNT <= DMA_MAX_ACCESS, "an access list holds every operand");
 
@@ -65,6 +69,26 @@ static struct operand scales(uint64_t va, uint64_t ld, const struct onpu_matmul_
 	return (struct operand){ va, ld, k_rows ? groups : lanes, k_rows ? lanes : groups, bits };
 }
 
+static struct operand vector(uint64_t va, uint32_t length, unsigned int bits)
+{
+	return (struct operand){ va, length, va ? 1 : 0, length, bits };
+}
+
+static void epilogue_operands(const struct onpu_matmul_desc *d, struct operand op[OP_COUNT])
+{
+	uint32_t length = d->flags & ONPU_MATMUL_D_SCALE_ROWS ? d->m :
+			  d->flags & ONPU_MATMUL_D_SCALE_COLS ? d->n : 1;
+
+	op[OP_BIAS] = vector(d->bias_va, d->n, onpu_gemm_elem_bits(d->bias_type));
+	op[OP_ROW_SCALE] = vector(d->row_scale_va, d->m, 32);
+	op[OP_COL_SCALE] = vector(d->col_scale_va, d->n, 32);
+	op[OP_D_SCALE] = vector(d->d_scale_va, length, 32);
+	op[OP_D_ZERO] = vector(d->d_zero_va, length, 8);
+	if (d->residual_va)
+		op[OP_RESIDUAL] = (struct operand){ d->residual_va, d->ldr, d->m, d->n,
+						    onpu_gemm_elem_bits(d->residual_type) };
+}
+
 /* The operands of a descriptor whose types, dimensions and groups are valid. */
 static void operands(const struct onpu_matmul_desc *d, struct operand op[OP_COUNT])
 {
@@ -78,7 +102,7 @@ static void operands(const struct onpu_matmul_desc *d, struct operand op[OP_COUN
 	op[OP_B] = (struct operand){ d->b_va, d->ldb, tb ? d->n : d->k, tb ? d->k : d->n,
 				     onpu_gemm_elem_bits(d->b_type) };
 	op[OP_D] = (struct operand){ d->d_va, d->ldd, d->m, d->n, onpu_gemm_elem_bits(d->d_type) };
-	if (d->flags & ONPU_MATMUL_ACCUMULATE)
+	if (d->flags & (ONPU_MATMUL_ACCUMULATE | ONPU_MATMUL_BETA))
 		op[OP_C] = (struct operand){ d->c_va, d->ldc, d->m, d->n,
 					     onpu_gemm_elem_bits(d->c_type) };
 	if (ga)
@@ -88,15 +112,13 @@ static void operands(const struct onpu_matmul_desc *d, struct operand op[OP_COUN
 					d->b_group ? 16 : 8);
 	if (d->b_zero_va)
 		op[OP_B_ZERO] = scales(d->b_zero_va, d->ldb_scale, d, d->n, !tb, gb, 8);
+	epilogue_operands(d, op);
 }
 
 static bool reserved_zero(const struct onpu_matmul_desc *d)
 {
-	uint64_t any = d->reserved0 | d->reserved2 | d->reserved3[0] | d->reserved3[1] |
-		       d->reserved4 | d->reserved5;
+	uint64_t any = d->reserved0 | d->reserved5;
 
-	for (size_t i = 0; i < ARRAY_SIZE(d->reserved1); i++)
-		any |= d->reserved1[i];
 	for (size_t i = 0; i < ARRAY_SIZE(d->reserved6); i++)
 		any |= d->reserved6[i];
 	for (size_t i = 0; i < ARRAY_SIZE(d->reserved); i++)
@@ -117,17 +139,68 @@ static bool scale_fields_valid(const struct onpu_matmul_desc *d)
 	return true;
 }
 
+static bool is_float(uint32_t dtype)
+{
+	return dtype == ONPU_DTYPE_F32 || dtype == ONPU_DTYPE_BF16 || dtype == ONPU_DTYPE_F16;
+}
+
+/* Whether anything but storing the sums is to be done. */
+static bool has_epilogue(const struct onpu_matmul_desc *d)
+{
+	return d->d_type != onpu_gemm_sum_type(d->a_type, d->b_type, d->b_group) ||
+	       d->flags & (ONPU_MATMUL_ALPHA | ONPU_MATMUL_BETA) || d->bias_va || d->row_scale_va ||
+	       d->col_scale_va || d->d_scale_va || d->d_zero_va || d->residual_va || d->activation;
+}
+
+/* A type is named exactly when its operand is there. */
+static bool optional_valid(uint64_t va, uint32_t dtype)
+{
+	return va ? is_float(dtype) : dtype == 0;
+}
+
+static bool epilogue_fields_valid(const struct onpu_matmul_desc *d)
+{
+	uint32_t which = d->flags & (ONPU_MATMUL_D_SCALE_ROWS | ONPU_MATMUL_D_SCALE_COLS);
+
+	if (!optional_valid(d->bias_va, d->bias_type) ||
+	    !optional_valid(d->residual_va, d->residual_type) || (!d->residual_va && d->ldr) ||
+	    d->activation > ONPU_ACT_SILU)
+		return false;
+	if ((!(d->flags & ONPU_MATMUL_ALPHA) && d->alpha) ||
+	    (!(d->flags & ONPU_MATMUL_BETA) && d->beta))
+		return false;
+	if (which && ((which & (which - 1)) || (!d->d_scale_va && !d->d_zero_va)))
+		return false;
+	if (d->d_zero_va && d->d_type != ONPU_DTYPE_I8)
+		return false;
+	if (d->flags & ONPU_MATMUL_NO_SATURATE && d->d_type != ONPU_DTYPE_E4M3 &&
+	    d->d_type != ONPU_DTYPE_E5M2)
+		return false;
+	return !has_epilogue(d) || onpu_gemm_is_result(d->d_type);
+}
+
+static bool c_fields_valid(const struct onpu_matmul_desc *d, uint32_t sum)
+{
+	switch (d->flags & (ONPU_MATMUL_ACCUMULATE | ONPU_MATMUL_BETA)) {
+	case ONPU_MATMUL_ACCUMULATE:
+		return d->c_type == sum;
+	case ONPU_MATMUL_BETA:
+		return is_float(d->c_type);
+	case 0:
+		return !d->c_type && !d->c_va && !d->ldc;
+	default:
+		return false;
+	}
+}
+
 static bool desc_valid(const struct onpu_matmul_desc *d)
 {
-	bool acc = d->flags & ONPU_MATMUL_ACCUMULATE;
 	uint32_t sum = onpu_gemm_sum_type(d->a_type, d->b_type, d->b_group);
 	struct operand op[OP_COUNT];
 
 	if (d->flags & ~ONPU_MATMUL_FLAGS || !reserved_zero(d))
 		return false;
-	if (!sum || d->d_type != sum || d->c_type != (acc ? sum : 0) || !scale_fields_valid(d))
-		return false;
-	if (!acc && (d->c_va || d->ldc))
+	if (!sum || !scale_fields_valid(d) || !c_fields_valid(d, sum) || !epilogue_fields_valid(d))
 		return false;
 	if (!dim_valid(d->m) || !dim_valid(d->n) || !dim_valid(d->k))
 		return false;
@@ -188,13 +261,46 @@ static void choose_block(struct onpu_slot *slot)
 		      atomic_load_explicit(&slot->card->busy_slots, memory_order_relaxed) > 1;
 	uint64_t macs = shared ? BLOCK_MACS_SHARED : BLOCK_MACS_ALONE;
 	uint32_t min = shared ? BLOCK_MIN_SHARED : BLOCK_MIN_ALONE;
-	uint32_t k = min_u32(d->k, BLOCK_K), n = fit(d->n, macs / k / min, min);
+	/* Only plain sums can wait in D. */
+	bool whole_k = has_epilogue(d);
+	uint32_t k = whole_k ? d->k : min_u32(d->k, BLOCK_K), n;
 
+	if (k > BLOCK_K)
+		min = BLOCK_MIN_LONG;
+	n = fit(d->n, macs / k / min, min);
 	if (at->n == 0 && at->k == 0)
 		at->bm = min_u32(fit(d->m, macs / k / n, min), d->m - at->m);
 	if (at->k == 0)
 		at->bn = min_u32(n, d->n - at->n);
 	at->bk = min_u32(k, d->k - at->k);
+}
+
+static struct onpu_gemm_epilogue epilogue(const struct onpu_slot *slot)
+{
+	const struct onpu_matmul_desc *d = &slot->desc;
+	const struct onpu_view *v = slot->dma.view;
+	struct onpu_gemm_epilogue e = {
+		.row_scale = v[OP_ROW_SCALE], .col_scale = v[OP_COL_SCALE],
+		.alpha = d->alpha, .beta = d->beta,
+		.bias = v[OP_BIAS], .bias_type = d->bias_type, .activation = d->activation,
+		.residual = v[OP_RESIDUAL], .residual_type = d->residual_type, .ldr = d->ldr,
+		.d_scale = v[OP_D_SCALE], .d_zero = v[OP_D_ZERO], .d_type = d->d_type,
+	};
+
+	if (d->flags & ONPU_MATMUL_BETA) {
+		e.c = v[OP_C];
+		e.c_type = d->c_type;
+		e.ldc = d->ldc;
+	}
+	if (d->flags & ONPU_MATMUL_ALPHA)
+		e.flags |= ONPU_GEMM_ALPHA;
+	if (d->flags & ONPU_MATMUL_D_SCALE_ROWS)
+		e.flags |= ONPU_GEMM_D_SCALE_ROWS;
+	if (d->flags & ONPU_MATMUL_D_SCALE_COLS)
+		e.flags |= ONPU_GEMM_D_SCALE_COLS;
+	if (d->flags & ONPU_MATMUL_NO_SATURATE)
+		e.flags |= ONPU_GEMM_NO_SATURATE;
+	return e;
 }
 
 /* Computes one block. */
@@ -205,7 +311,9 @@ static int run_block(struct onpu_slot *slot)
 	const struct onpu_view *v = slot->dma.view;
 	struct onpu_gemm_desc g = {
 		.m = at->bm, .n = at->bn, .k = at->bk, .m0 = at->m, .n0 = at->n, .k0 = at->k,
-		.a_type = d->a_type, .b_type = d->b_type, .flags = d->flags, .isa = slot->card->isa,
+		.a_type = d->a_type, .b_type = d->b_type, .isa = slot->card->isa,
+		.flags = d->flags & (ONPU_MATMUL_TRANS_A | ONPU_MATMUL_TRANS_B |
+				     ONPU_MATMUL_ACCUMULATE),
 		.lda = d->lda, .ldb = d->ldb, .ldc = d->ldc, .ldd = d->ldd,
 		.a = v[OP_A], .b = v[OP_B], .c = v[OP_C], .d = v[OP_D],
 		.a_scales = { .group = group_of(d->a_type, 0), .ld = d->lda_scale,
@@ -215,6 +323,12 @@ static int run_block(struct onpu_slot *slot)
 			      .zero = v[OP_B_ZERO] },
 	};
 
+	struct onpu_gemm_epilogue e;
+
+	if (has_epilogue(d)) {
+		e = epilogue(slot);
+		g.epilogue = &e;
+	}
 	if (at->k) {
 		/* The sums go on from where the last block of k left them. */
 		g.flags |= ONPU_GEMM_ACCUMULATE;

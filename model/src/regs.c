@@ -98,6 +98,8 @@ static uint32_t dtype_mask(bool input)
 			in |= 1u << t;
 			out |= 1u << sum;
 		}
+		if (onpu_gemm_is_result(t))
+			out |= 1u << t;
 	}
 	return input ? in : out;
 }

@@ -407,7 +407,7 @@ TEST_F(matmul, bad_descriptors)
 	BAD(d_type, 0);
 	BAD(d_type, ONPU_DTYPE_MX_E2M1);
 	BAD(c_type, ONPU_DTYPE_F32);
-	BAD(flags, 8);
+	BAD(flags, 0x400);
 	BAD(m, 0);
 	BAD(n, 0);
 	BAD(k, 0);

@@ -173,6 +173,33 @@ static struct onpu_matmul_desc some_desc(struct fuzz *f)
 		d.lda = (d.lda + 3) & ~3ull;	/* whole bytes in a row */
 		d.ldb = (d.ldb + 3) & ~3ull;
 	}
+	if (one_in(f, 2)) {
+		static const uint8_t out[] = { ONPU_DTYPE_F32, ONPU_DTYPE_BF16, ONPU_DTYPE_F16,
+					       ONPU_DTYPE_E4M3, ONPU_DTYPE_E5M2, ONPU_DTYPE_I8 };
+		uint32_t which = rnd(f, 3);
+
+		d.d_type = out[rnd(f, 6)];
+		d.activation = (uint8_t)rnd(f, 5);
+		d.row_scale_va = one_in(f, 2) ? some_va(f) & ~3ull : 0;
+		d.col_scale_va = one_in(f, 2) ? some_va(f) & ~3ull : 0;
+		d.d_scale_va = one_in(f, 2) ? some_va(f) & ~3ull : 0;
+		d.d_zero_va = d.d_type == ONPU_DTYPE_I8 ? some_va(f) : 0;
+		if (which && (d.d_scale_va || d.d_zero_va))
+			d.flags |= which << 6;
+		if (one_in(f, 2)) {
+			d.bias_va = some_va(f) & ~3ull;
+			d.bias_type = out[rnd(f, 3)];
+		}
+		if (one_in(f, 2)) {
+			d.residual_va = some_va(f) & ~3ull;
+			d.residual_type = out[rnd(f, 3)];
+			d.ldr = d.n + rnd(f, 20);
+		}
+		if (one_in(f, 2)) {
+			d.flags |= ONPU_MATMUL_ALPHA;
+			d.alpha = (uint32_t)rnd64(f);
+		}
+	}
 	if (one_in(f, 10))
 		d.lda = rnd64(f) >> rnd(f, 64);
 	if (one_in(f, 10))

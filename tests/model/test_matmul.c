@@ -369,8 +369,10 @@ static void bad_descriptors(void **state)
 	BAD(c_type, 0);
 	BAD(c_type, ONPU_DTYPE_I32);
 	BAD(d_type, ONPU_DTYPE_I32);
-	BAD(d_type, ONPU_DTYPE_BF16);
-	BAD(flags, 0x8 | ONPU_MATMUL_ACCUMULATE);
+	BAD(d_type, ONPU_DTYPE_MX_E4M3);
+	BAD(d_type, ONPU_DTYPE_I4);
+	BAD(flags, 0x20 | ONPU_MATMUL_ACCUMULATE);
+	BAD(flags, 0x200 | ONPU_MATMUL_ACCUMULATE);
 	BAD(flags, 0x80000000);
 	BAD(flags, 0);			/* C named but not used */
 	BAD(m, 0);
@@ -398,12 +400,21 @@ static void bad_descriptors(void **state)
 	BAD(ldb_scale, 1);
 	BAD(b_scale_type, ONPU_DTYPE_F16);
 	BAD(b_group, 32);
-	for (unsigned int i = 0; i < ARRAY_SIZE(d.reserved1); i++)
-		BAD(reserved1[i], 1ull << (i * 3));
-	BAD(reserved2, 1ull << 63);
-	BAD(reserved3[0], 1);
-	BAD(reserved3[1], 0x80);
-	BAD(reserved4, 2);
+	BAD(bias_va, A_VA);			/* of no type */
+	BAD(bias_type, ONPU_DTYPE_F32);		/* and a type of nothing */
+	BAD(residual_type, ONPU_DTYPE_F32);
+	BAD(residual_va, A_VA);
+	BAD(ldr, 5);
+	BAD(row_scale_va, A_VA + 2);
+	BAD(col_scale_va, A_VA + 1);
+	BAD(d_scale_va, A_VA + 3);
+	BAD(d_zero_va, A_VA);			/* D is F32 */
+	BAD(alpha, 1);
+	BAD(beta, 0x3f800000);
+	BAD(activation, ONPU_ACT_SILU + 1);
+	BAD(flags, ONPU_MATMUL_ACCUMULATE | ONPU_MATMUL_BETA);
+	BAD(flags, ONPU_MATMUL_ACCUMULATE | ONPU_MATMUL_D_SCALE_ROWS);
+	BAD(flags, ONPU_MATMUL_ACCUMULATE | ONPU_MATMUL_NO_SATURATE);
 	BAD(reserved5, 0x100);
 	for (unsigned int i = 0; i < ARRAY_SIZE(d.reserved6); i++)
 		BAD(reserved6[i], 1ull << (i * 5));
@@ -566,6 +577,130 @@ static void formats(void **state)
 	}
 }
 
+#define VEC_VA(i)	(C_VA + 0x1000000 * (uint64_t)(i))
+
+/* Every step of the epilogue through packets; each operand is translated first. */
+static void epilogues(void **state)
+{
+	static const uint8_t results[] = {
+		ONPU_DTYPE_F32, ONPU_DTYPE_BF16, ONPU_DTYPE_F16, ONPU_DTYPE_E4M3, ONPU_DTYPE_E5M2,
+		ONPU_DTYPE_I8,
+	};
+
+	(void)state;
+	for (unsigned int i = 0; i < 24; i++) {
+		const uint32_t m = 37, n = 300, k = i % 4 == 3 ? 9000 : 20;
+		uint8_t type = results[i % 6], in = i & 1 ? ONPU_DTYPE_I8 : ONPU_DTYPE_E5M2;
+		unsigned int es = onpu_gemm_elem_bits(type) / 8;
+		uint32_t which = i % 3 == 1 ? ONPU_MATMUL_D_SCALE_ROWS :
+				 i % 3 == 2 ? ONPU_MATMUL_D_SCALE_COLS : 0;
+		uint32_t length = i % 3 == 1 ? m : i % 3 == 2 ? n : 1;
+		enum place where = (enum place)(i % 3);
+		const float alpha = 0.25f, beta = -3.5f;
+		struct env e;
+
+		start(&e, NULL);
+		e.fx->random = i;
+		struct matrix a = bytes(&e, A_VA, m * k, where, ONPU_PTE_READ);
+		struct matrix b = bytes(&e, B_VA, n * k, where, ONPU_PTE_READ);
+		struct matrix d = bytes(&e, D_VA, m * n * es, where, RW);
+		struct matrix c = matrix(&e, C_VA, m, n, n, ONPU_DTYPE_F16, where, ONPU_PTE_READ);
+		struct matrix res = matrix(&e, VEC_VA(1), m, n, n + 7, ONPU_DTYPE_BF16, where,
+					   ONPU_PTE_READ);
+		struct matrix bias = matrix(&e, VEC_VA(2), 1, n, n, ONPU_DTYPE_F32, where,
+					    ONPU_PTE_READ);
+		struct matrix rs = matrix(&e, VEC_VA(3), 1, m, m, ONPU_DTYPE_F32, where,
+					  ONPU_PTE_READ);
+		struct matrix cs = matrix(&e, VEC_VA(4), 1, n, n, ONPU_DTYPE_F32, where,
+					  ONPU_PTE_READ);
+		struct matrix ds = matrix(&e, VEC_VA(5), 1, length, length, ONPU_DTYPE_F32, where,
+					  ONPU_PTE_READ);
+		struct matrix dz = bytes(&e, VEC_VA(6), length, where, ONPU_PTE_READ);
+		struct onpu_matmul_desc desc = {
+			.a_type = in, .b_type = in, .c_type = ONPU_DTYPE_F16, .d_type = type,
+			.flags = ONPU_MATMUL_TRANS_B | ONPU_MATMUL_ALPHA | ONPU_MATMUL_BETA | which,
+			.m = m, .n = n, .k = k, .a_va = A_VA, .b_va = B_VA, .c_va = C_VA, .d_va = D_VA,
+			.lda = k, .ldb = k, .ldc = n, .ldd = n, .bias_va = VEC_VA(2),
+			.bias_type = ONPU_DTYPE_F32, .row_scale_va = VEC_VA(3),
+			.col_scale_va = VEC_VA(4), .d_scale_va = VEC_VA(5),
+			.d_zero_va = type == ONPU_DTYPE_I8 ? VEC_VA(6) : 0,
+			.residual_va = VEC_VA(1), .residual_type = ONPU_DTYPE_BF16, .ldr = n + 7,
+			.activation = (uint8_t)(i % 5),
+		};
+		struct oracle_operand oa = { .type = in, .ld = k, .data = a.flat };
+		struct oracle_operand ob = { .type = in, .ld = k, .data = b.flat };
+
+		memcpy(&desc.alpha, &alpha, 4);
+		memcpy(&desc.beta, &beta, 4);
+		/* E5M2 without infinities and NaNs. */
+		for (uint32_t x = 0; in == ONPU_DTYPE_E5M2 && x < m * k; x++)
+			a.flat[x] &= 0xbf;
+		for (uint32_t x = 0; in == ONPU_DTYPE_E5M2 && x < n * k; x++)
+			b.flat[x] &= 0xbf;
+		transfer(&e, &a, true);
+		transfer(&e, &b, true);
+		fx_invalidate(e.fx, 1);
+		submit_desc(&e, &desc);
+		assert_int_equal(fx_settle(&e.q), ONPU_SLOT_IDLE);
+		transfer(&e, &d, false);
+		for (uint32_t x = 0; x < m * n; x += k > 1000 ? 53 : 1) {
+			uint32_t row = x / n, col = x % n, at = length == m ? row : length == n ? col : 0;
+			uint32_t got = 0, u = 0;
+			float cv, rv;
+			struct oracle_steps s = {
+				.row_scale = (float *)(void *)rs.flat + row,
+				.col_scale = (float *)(void *)cs.flat + col,
+				.alpha = &alpha, .beta = &beta, .c = &cv,
+				.bias = (float *)(void *)bias.flat + col, .residual = &rv,
+				.d_scale = (float *)(void *)ds.flat + at,
+				.d_zero = desc.d_zero_va ? (int8_t *)dz.flat + at : NULL,
+				.activation = desc.activation, .d_type = type,
+			};
+
+			memcpy(&u, c.flat + x * 2, 2);
+			cv = (float)oracle_decode(ONPU_DTYPE_F16, u);
+			memcpy(&u, res.flat + (row * (n + 7) + col) * 2, 2);
+			rv = (float)oracle_decode(ONPU_DTYPE_BF16, u);
+			memcpy(&got, d.flat + x * es, es);
+			assert_int_equal(got, oracle_result(oracle_sum(&oa, row, &ob, col, k, 0),
+							    in == ONPU_DTYPE_I8, &s));
+		}
+		/* An operand that leaves what is mapped: nothing is written. */
+		if (i < 8) {
+			__u64 *va[] = { &desc.bias_va, &desc.row_scale_va, &desc.col_scale_va,
+					&desc.d_scale_va, &desc.residual_va, &desc.c_va };
+			struct matrix before = d;
+
+			for (unsigned int j = 0; j < ARRAY_SIZE(va); j++) {
+				uint64_t good = *va[j];
+
+				*va[j] = 0x700000000000 - 4 * (uint64_t)j;
+				submit_desc(&e, &desc);
+				fx_expect_error(&e.q, ONPU_ERR_FAULT);
+				revive(&e);
+				*va[j] = good;
+			}
+			before.flat = malloc(d.size);
+			assert_non_null(before.flat);
+			transfer(&e, &before, false);
+			assert_memory_equal(before.flat, d.flat, d.size);
+			free(before.flat);
+		}
+		free(a.flat);
+		free(b.flat);
+		free(c.flat);
+		free(d.flat);
+		free(res.flat);
+		free(bias.flat);
+		free(rs.flat);
+		free(cs.flat);
+		free(ds.flat);
+		free(dz.flat);
+		assert_int_equal(e.fx->guest_errors, 0);
+		fx_destroy(e.fx);
+	}
+}
+
 static void operand_faults(void **state)
 {
 	struct onpu_matmul_desc d;
@@ -681,6 +816,7 @@ int main(void)
 		cmocka_unit_test(bad_descriptors),
 		cmocka_unit_test(bad_scales),
 		cmocka_unit_test(formats),
+		cmocka_unit_test(epilogues),
 		cmocka_unit_test(operand_faults),
 		cmocka_unit_test(sparse_rows),
 		cmocka_unit_test(too_many_segments),

@@ -19,7 +19,7 @@ static const struct expected constants[] = {
 	{ ONPU_REG_OPCODES, 4, 0x3fe },
 	{ ONPU_REG_CORES, 4, 8 },
 	{ ONPU_REG_DTYPES_IN, 4, 0x3fde },
-	{ ONPU_REG_DTYPES_OUT, 4, 0x22 },
+	{ ONPU_REG_DTYPES_OUT, 4, 0xfe },
 	{ ONPU_REG_CORE_CLOCK_KHZ, 4, 1000000 },
 	{ ONPU_REG_DIM_MAX, 4, 262144 },
 	{ ONPU_REG_VRAM_SIZE, 8, 64ull << 20 },

@@ -124,14 +124,33 @@ enum onpu_dtype {
 #define ONPU_MATMUL_TRANS_A	(1u << 0)	/* A is stored K x M */
 #define ONPU_MATMUL_TRANS_B	(1u << 1)	/* B is stored N x K */
 #define ONPU_MATMUL_ACCUMULATE	(1u << 2)	/* sums start from C, not from zero */
-#define ONPU_MATMUL_FLAGS	0x7u
+#define ONPU_MATMUL_ALPHA	(1u << 3)	/* multiply the sums by alpha */
+#define ONPU_MATMUL_BETA	(1u << 4)	/* add beta * C; not with ACCUMULATE */
+#define ONPU_MATMUL_D_SCALE_ROWS (1u << 6)	/* d_scale, d_zero: one for each row of D, */
+#define ONPU_MATMUL_D_SCALE_COLS (1u << 7)	/* or for each column; else one for all */
+#define ONPU_MATMUL_NO_SATURATE	(1u << 8)	/* D is FP8: overflow gives infinity or NaN */
+#define ONPU_MATMUL_FLAGS	0x1dfu
+
+/** Activation functions; Documentation/numerics.md defines each. */
+enum onpu_activation {
+	ONPU_ACT_NONE = 0,
+	ONPU_ACT_RELU = 1,
+	ONPU_ACT_GELU_ERF = 2,
+	ONPU_ACT_GELU_TANH = 3,
+	ONPU_ACT_SILU = 4,
+};
 
 /**
- * D = op(A) * op(B) [+ C], row-major: element (r, c) of a stored matrix with
+ * D = op(A) * op(B), row-major: element (r, c) of a stored matrix with
  * leading dimension ld stands (r * ld + c) elements behind va. Addresses are
  * aligned to their element; rows of the 4 and 6 bit types start at bytes.
- * Floating-point types (the MX types are such) in any pair give F32, integers
- * I32. b_group makes an integer B a floating-point one: (b - zero) * scale.
+ * Floating-point types (the MX types are such) in any pair have F32 sums,
+ * integers I32. b_group makes an integer B a floating-point one:
+ * (b - zero) * scale.
+ *
+ * The sums become D, each step where it is asked for: start from C
+ * (ACCUMULATE), times row_scale and col_scale, times alpha, plus beta * C,
+ * plus bias, activation, plus residual, times d_scale, to d_type plus d_zero.
  *
  * A matrix of scales or zero points is stored like its operand, with one
  * element where that has a group along k.
@@ -139,7 +158,7 @@ enum onpu_dtype {
 struct onpu_matmul_desc {
 	__u8 a_type;		/* enum onpu_dtype */
 	__u8 b_type;
-	__u8 c_type;		/* type of D when ACCUMULATE, else 0 */
+	__u8 c_type;		/* ACCUMULATE: of the sums; BETA: F32, BF16, F16; else 0 */
 	__u8 d_type;
 	__u32 flags;		/* ONPU_MATMUL_* */
 	__u32 m;		/* rows of D, 1 .. DIM_MAX */
@@ -148,22 +167,30 @@ struct onpu_matmul_desc {
 	__u32 reserved0;
 	__u64 a_va;
 	__u64 b_va;
-	__u64 c_va;		/* 0 without ACCUMULATE */
+	__u64 c_va;		/* 0 without ACCUMULATE and BETA */
 	__u64 d_va;
 	__u64 lda;		/* elements; at least the stored row length, at most 2^32 */
 	__u64 ldb;
-	__u64 ldc;		/* 0 without ACCUMULATE */
+	__u64 ldc;		/* 0 without C */
 	__u64 ldd;
 	__u64 a_scale_va;	/* UE8M0 scales of an MX type, else 0 */
 	__u64 b_scale_va;	/* of an MX type, or of the groups of b_group */
 	__u64 b_zero_va;	/* zero points of the groups, I8; 0: none */
-	__u64 reserved1[7];
+	__u64 bias_va;		/* n elements; 0: none, as all that follow */
+	__u64 row_scale_va;	/* m F32 */
+	__u64 col_scale_va;	/* n F32 */
+	__u64 d_scale_va;	/* 1, m or n F32 */
+	__u64 d_zero_va;	/* 1, m or n I8; D is I8 */
+	__u64 residual_va;	/* m x n */
+	__u64 ldr;		/* of the residual */
 	__u32 lda_scale;	/* elements; at least the stored row length */
 	__u32 ldb_scale;	/* of the scales and zero points of B */
-	__u64 reserved2;
-	__u8 reserved3[2];
+	__u32 alpha;		/* F32 bits; 0 without ALPHA */
+	__u32 beta;		/* F32 bits; 0 without BETA */
+	__u8 bias_type;		/* F32, BF16, F16; 0 without it */
+	__u8 residual_type;	/* likewise */
 	__u8 b_scale_type;	/* with b_group: F16 or BF16, else 0 */
-	__u8 reserved4;
+	__u8 activation;	/* enum onpu_activation */
 	__u16 b_group;		/* 32, 64 or 128; 0: B has no groups but those of its type */
 	__u16 reserved5;
 	__u64 reserved6[6];

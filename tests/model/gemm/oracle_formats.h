@@ -34,4 +34,21 @@ uint32_t oracle_input(const struct oracle_operand *op, uint64_t lane, uint64_t k
 uint32_t oracle_sum(const struct oracle_operand *a, uint64_t i, const struct oracle_operand *b,
 		    uint64_t j, uint32_t k, uint32_t acc);
 
+/* One element's share of an epilogue; NULL: that step is not asked for. */
+struct oracle_steps {
+	const float *row_scale, *col_scale, *alpha, *beta, *c, *bias, *residual, *d_scale;
+	const int8_t *d_zero;
+	uint32_t activation, d_type;
+	bool no_saturate;
+};
+
+/* The bits that D gets for a sum (FP32 bits, or INT32 if integer). */
+uint32_t oracle_result(uint32_t sum, bool integer, const struct oracle_steps *s);
+
+/* An activation function as numerics.md computes it. */
+float oracle_activation(uint32_t activation, float t);
+
+/* value rounded to a floating-point type: its bits. */
+uint32_t oracle_encode(uint32_t type, float value, bool no_saturate);
+
 #endif
