@@ -391,8 +391,28 @@ static const struct vm_operations_struct bo_vm_ops = {
 	.access = ttm_bo_vm_access,
 };
 
+/* For every new handle, by whatever way. */
+static int bo_gem_open(struct drm_gem_object *obj, struct drm_file *file)
+{
+	struct onpu_file *ofile = file->driver_priv;
+
+	if (atomic_add_unless(&ofile->bos, 1, ONPU_MAX_FILE_BOS))
+		return 0;
+
+	return -ENOSPC;
+}
+
+static void bo_gem_close(struct drm_gem_object *obj, struct drm_file *file)
+{
+	struct onpu_file *ofile = file->driver_priv;
+
+	atomic_dec(&ofile->bos);
+}
+
 static const struct drm_gem_object_funcs bo_gem_funcs = {
 	.free = bo_gem_free,
+	.open = bo_gem_open,
+	.close = bo_gem_close,
 	.export = onpu_prime_export,
 	.mmap = bo_gem_mmap,
 	.vmap = onpu_prime_vmap,

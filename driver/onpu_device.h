@@ -39,6 +39,11 @@ struct onpu_vram_mgr;
 /** ONPU_MAX_BIND_OPS - operations of one VM_BIND */
 #define ONPU_MAX_BIND_OPS	1024
 
+/** ONPU_MAX_FILE_BOS - buffer objects that one file may have handles of */
+#define ONPU_MAX_FILE_BOS	65536
+/** ONPU_MAX_MAPPINGS - mappings that an address space may have */
+#define ONPU_MAX_MAPPINGS	262144
+
 /** ONPU_VA_USER_START - lowest address that VM_BIND takes */
 #define ONPU_VA_USER_START	((u64)SZ_4K)
 /** ONPU_VA_USER_END - end of what VM_BIND takes, start of the kernel half */
@@ -190,6 +195,8 @@ struct onpu_file {
 	struct xarray vms;
 	/** @queues: id to struct onpu_queue; each entry holds a reference */
 	struct xarray queues;
+	/** @bos: buffer objects that it has handles of */
+	atomic_t bos;
 	/** @busy_ns: time that the card executed jobs of this file */
 	atomic64_t busy_ns;
 	/** @busy_shown: largest time that fdinfo showed, which never runs backwards */

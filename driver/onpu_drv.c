@@ -30,6 +30,7 @@
 #include "onpu_queue.h"
 #include "onpu_recovery.h"
 #include "onpu_submit.h"
+#include "onpu_userptr.h"
 #include "onpu_vm.h"
 
 struct workqueue_struct *onpu_wq;
@@ -133,11 +134,14 @@ static const struct drm_ioctl_desc onpu_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(ONPU_QUEUE_DESTROY, onpu_ioctl_queue_destroy, 0),
 	DRM_IOCTL_DEF_DRV(ONPU_QUEUE_GET_STATE, onpu_ioctl_queue_get_state, 0),
 	DRM_IOCTL_DEF_DRV(ONPU_SUBMIT, onpu_ioctl_submit, 0),
+	DRM_IOCTL_DEF_DRV(ONPU_BO_USERPTR, onpu_ioctl_bo_userptr, 0),
+	DRM_IOCTL_DEF_DRV(ONPU_VM_GET_STATE, onpu_ioctl_vm_get_state, 0),
 };
 
 /*
  * Versions of the uAPI:
  *  1.0 - initial
+ *  1.1 - BO_USERPTR, VM_GET_STATE; foreign dma-bufs
  */
 static const struct drm_driver onpu_driver = {
 	.driver_features = DRIVER_GEM | DRIVER_COMPUTE_ACCEL | DRIVER_SYNCOBJ |
@@ -152,7 +156,7 @@ static const struct drm_driver onpu_driver = {
 	.name = "onpu",
 	.desc = "ONPU accelerator",
 	.major = 1,
-	.minor = 0,
+	.minor = 1,
 };
 
 static int onpu_probe(struct pci_dev *pdev, const struct pci_device_id *id)

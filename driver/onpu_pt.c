@@ -149,6 +149,7 @@ static struct onpu_pt *pt_take(struct onpu_pgtable *pgt, struct onpu_pt_stock *s
 	pt = list_first_entry(level ? &stock->dirs : &stock->leaves, typeof(*pt), link);
 	list_del_init(&pt->link);
 	pt->level = level;
+	pgt->tables++;
 	pt_clear(pgt, pt);
 
 	return pt;
@@ -177,6 +178,7 @@ static void pt_bury(struct onpu_pgtable *pgt, struct onpu_pt *pt)
 			pt_bury(pgt, pt_child(pt, i));
 
 	list_add_tail(&pt->link, &pgt->dead);
+	pgt->tables--;
 	pgt->dirty = true;
 }
 
@@ -585,6 +587,17 @@ u64 onpu_pgtable_root(const struct onpu_pgtable *pgt)
 }
 
 /**
+ * onpu_pgtable_bytes() - card memory in page tables
+ * @pgt: page tables
+ *
+ * Return: bytes, without those of tables that are about to be freed.
+ */
+u64 onpu_pgtable_bytes(const struct onpu_pgtable *pgt)
+{
+	return pgt->tables * ONPU_MMU_TABLE_SIZE;
+}
+
+/**
  * onpu_pgtable_init() - create empty page tables
  * @pgt: to initialise
  * @odev: card
@@ -604,6 +617,7 @@ int onpu_pgtable_init(struct onpu_pgtable *pgt, struct onpu_device *odev, u32 as
 	pgt->root = pt_alloc(odev, true);
 	if (!pgt->root)
 		return -ENOMEM;
+	pgt->tables = 1;
 	pgt->root->level = ONPU_MMU_LEVELS - 1;
 	pt_begin(pgt, &idx);
 	pt_clear(pgt, pgt->root);

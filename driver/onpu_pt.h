@@ -22,6 +22,8 @@ struct onpu_pgtable {
 	struct onpu_pt *root;
 	/** @dead: tables that the card may still walk until the next sync */
 	struct list_head dead;
+	/** @tables: tables that are linked, the root included */
+	u64 tables;
 	/** @asid: address-space id that translations are tagged with */
 	u32 asid;
 	/** @dirty: valid entries changed since the last sync */
@@ -43,6 +45,7 @@ struct onpu_pt_stock {
 int onpu_pgtable_init(struct onpu_pgtable *pgt, struct onpu_device *odev, u32 asid);
 void onpu_pgtable_fini(struct onpu_pgtable *pgt);
 u64 onpu_pgtable_root(const struct onpu_pgtable *pgt);
+u64 onpu_pgtable_bytes(const struct onpu_pgtable *pgt);
 
 void onpu_pt_stock_init(struct onpu_pt_stock *stock);
 int onpu_pt_stock_for_map(struct onpu_device *odev, struct onpu_pt_stock *stock,

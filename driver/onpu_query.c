@@ -20,6 +20,7 @@
 #include "onpu_query.h"
 #include "onpu_queue.h"
 #include "onpu_user.h"
+#include "onpu_userptr.h"
 #include "onpu_vram.h"
 
 static void query_device(struct onpu_device *odev, void *data)
@@ -73,6 +74,9 @@ static void query_limits(struct onpu_device *odev, void *data)
 	q->max_bo_size = onpu_bo_max_size(odev);
 	q->max_jobs_in_flight = ONPU_MAX_JOBS_IN_FLIGHT;
 	q->job_timeout_ms = onpu_queue_job_timeout_ms();
+	q->max_bos = ONPU_MAX_FILE_BOS;
+	q->max_mappings = ONPU_MAX_MAPPINGS;
+	q->max_pinned_bytes = onpu_userptr_limit();
 }
 
 static void query_counters(struct onpu_device *odev, void *data)

@@ -368,6 +368,9 @@ void onpu_queue_error_event(struct onpu_device *odev, const struct onpu_msg_queu
 	drm_dbg(&odev->drm, "queue %u (%s): error %u, opcode %u, va %#llx, fault info %#x\n",
 		ev->queue, queue->name, ev->error, ev->opcode, ev->fault_va, ev->fault_info);
 	onpu_queue_error_death(ev, &death);
+	/* First, so that who has seen the job fail sees it. */
+	if (death.flags & DRM_ONPU_QUEUE_FAULT)
+		onpu_vm_note_fault(queue->vm, ev->fault_va, ev->fault_info, queue->id);
 	onpu_queue_kill(queue, &death);
 
 out_put_active:
@@ -687,6 +690,7 @@ static int onpu_queue_publish(struct onpu_file *ofile, struct onpu_vm *vm, u32 p
 		goto err_erase;
 	}
 
+	queue->id = *id;
 	/* The place is allocated; user space may use the id from here on. */
 	xa_store(&ofile->queues, *id, queue, GFP_KERNEL);
 	return 0;

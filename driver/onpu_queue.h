@@ -89,6 +89,8 @@ struct onpu_queue {
 	struct onpu_vm *vm;
 	/** @index: number on the card, and of its doorbell */
 	u32 index;
+	/** @id: id in @ofile, which may be another queue's when it is destroyed */
+	u32 id;
 	/** @priority: enum drm_onpu_priority */
 	u32 priority;
 	/** @name: of its timeline */

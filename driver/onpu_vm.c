@@ -43,6 +43,7 @@
 
 #include "onpu_bo.h"
 #include "onpu_device.h"
+#include "onpu_ext.h"
 #include "onpu_mbox.h"
 #include "onpu_pt.h"
 #include "onpu_recovery.h"
@@ -67,6 +68,23 @@ struct onpu_vm {
 	struct onpu_pgtable pgt;
 	/** @kernel: upper half, allocator of addresses; protected by @lock */
 	struct drm_mm kernel;
+	/** @mappings: mappings in the user half; protected by @lock */
+	u64 mappings;
+	/** @mapped_bytes: what they cover; protected by @lock */
+	u64 mapped_bytes;
+	/** @fault: the last fault of a job */
+	struct {
+		/** @fault.lock: protects the others; innermost */
+		spinlock_t lock;
+		/** @fault.count: faults so far */
+		u64 count;
+		/** @fault.va: address */
+		u64 va;
+		/** @fault.info: ONPU_FAULT_INFO */
+		u32 info;
+		/** @fault.queue: id of the queue in its file */
+		u32 queue;
+	} fault;
 	/** @destroy_work: teardown */
 	struct work_struct destroy_work;
 };
@@ -221,6 +239,25 @@ struct dma_resv *onpu_vm_resv(struct onpu_vm *vm)
 struct drm_gem_object *onpu_vm_resv_obj(struct onpu_vm *vm)
 {
 	return drm_gpuvm_resv_obj(&vm->base);
+}
+
+/**
+ * onpu_vm_note_fault() - remember a fault
+ * @vm: address space
+ * @va: address
+ * @info: ONPU_FAULT_INFO
+ * @queue: id of the queue in its file
+ *
+ * Does not sleep.
+ */
+void onpu_vm_note_fault(struct onpu_vm *vm, u64 va, u32 info, u32 queue)
+{
+	spin_lock(&vm->fault.lock);
+	vm->fault.count++;
+	vm->fault.va = va;
+	vm->fault.info = info;
+	vm->fault.queue = queue;
+	spin_unlock(&vm->fault.lock);
 }
 
 /* --- teardown ------------------------------------------------------------------ */
@@ -429,6 +466,21 @@ void onpu_vm_unlock_submit(struct drm_gpuvm_exec *exec)
 
 /* --- GPUVM steps, which cannot fail ------------------------------------------------ */
 
+static void bind_count(struct onpu_bind_ctx *ctx, const struct drm_gpuva *va, bool mapped)
+{
+	struct onpu_vm *vm = ctx->vm;
+
+	lockdep_assert_held(&vm->lock);
+
+	if (mapped) {
+		vm->mappings++;
+		vm->mapped_bytes += va->va.range;
+	} else {
+		vm->mappings--;
+		vm->mapped_bytes -= va->va.range;
+	}
+}
+
 static struct onpu_vma *bind_take_vma(struct onpu_bind *bind, unsigned int i)
 {
 	struct onpu_vma *vma = bind->vma[i];
@@ -440,6 +492,7 @@ static struct onpu_vma *bind_take_vma(struct onpu_bind *bind, unsigned int i)
 /* A mapping that GPUVM has forgotten, or is about to; freed without locks. */
 static void bind_remove_vma(struct onpu_bind_ctx *ctx, struct drm_gpuva *va)
 {
+	bind_count(ctx, va, false);
 	drm_gem_object_get(va->gem.obj);
 	drm_gpuva_unlink(va);
 	list_add_tail(&va->rb.entry, &ctx->removed);
@@ -467,6 +520,7 @@ static int bind_step_map(struct drm_gpuva_op *op, void *priv)
 
 	drm_gpuva_map(&ctx->vm->base, &vma->base, &op->map);
 	drm_gpuva_link(&vma->base, bind->vm_bo);
+	bind_count(ctx, &vma->base, true);
 	onpu_pt_map(&ctx->vm->pgt, &ctx->stock, bind->bo, op->map.gem.offset,
 		    op->map.va.addr, op->map.va.range, vma->bits);
 
@@ -492,10 +546,14 @@ static int bind_step_remap(struct drm_gpuva_op *op, void *priv)
 	}
 
 	drm_gpuva_remap(prev ? &prev->base : NULL, next ? &next->base : NULL, &op->remap);
-	if (prev)
+	if (prev) {
 		drm_gpuva_link(&prev->base, old->vm_bo);
-	if (next)
+		bind_count(ctx, &prev->base, true);
+	}
+	if (next) {
 		drm_gpuva_link(&next->base, old->vm_bo);
+		bind_count(ctx, &next->base, true);
+	}
 	bind_clear_range(ctx, start, range);
 	bind_remove_vma(ctx, old);
 
@@ -564,6 +622,10 @@ static int bind_check_map(struct drm_device *drm, struct onpu_bind_ctx *ctx,
 	    ONPU_BAD(drm, resv_obj && resv_obj != onpu_vm_resv_obj(ctx->vm)))
 		return -EINVAL;
 
+	if (ONPU_BAD(drm, bind->bo->ext && bind->bo->ext->readonly &&
+		     !(op->flags & DRM_ONPU_BIND_READONLY)))
+		return -EACCES;
+
 	return 0;
 }
 
@@ -615,7 +677,7 @@ static int bind_prepare(struct onpu_bind_ctx *ctx)
 		bool map = bind->op.type == DRM_ONPU_BIND_MAP;
 
 		for (j = map ? 0 : 1; j < ARRAY_SIZE(bind->vma); j++) {
-			bind->vma[j] = kzalloc(sizeof(*bind->vma[j]), GFP_KERNEL);
+			bind->vma[j] = kzalloc(sizeof(*bind->vma[j]), GFP_KERNEL_ACCOUNT);
 			if (!bind->vma[j])
 				return -ENOMEM;
 		}
@@ -724,6 +786,35 @@ static void bind_commit(struct onpu_bind_ctx *ctx)
 	}
 }
 
+/* Whether an UNMAP makes two mappings of one. */
+static bool bind_splits(struct drm_gpuvm *gpuvm, const struct drm_onpu_bind_op *op)
+{
+	struct drm_gpuva *va = drm_gpuva_find_first(gpuvm, op->va, op->size);
+
+	return va && va->va.addr < op->va && va->va.addr + va->va.range > op->va + op->size;
+}
+
+/* Bounded from above: the operations before one can only make what it meets smaller. */
+static int bind_check_room(struct onpu_bind_ctx *ctx)
+{
+	struct onpu_vm *vm = ctx->vm;
+	u64 more = 0;
+	u32 i;
+
+	lockdep_assert_held(&vm->lock);
+
+	for (i = 0; i < ctx->count; i++) {
+		const struct drm_onpu_bind_op *op = &ctx->binds[i].op;
+
+		if (op->type == DRM_ONPU_BIND_MAP)
+			more += 2;
+		else if (bind_splits(&vm->base, op))
+			more++;
+	}
+
+	return more && vm->mappings + more > ONPU_MAX_MAPPINGS ? -ENOSPC : 0;
+}
+
 static int bind_run(struct onpu_bind_ctx *ctx)
 {
 	struct onpu_vm *vm = ctx->vm;
@@ -733,6 +824,12 @@ static int bind_run(struct onpu_bind_ctx *ctx)
 	ret = mutex_lock_interruptible(&vm->lock);
 	if (ret)
 		return ret;
+
+	ret = bind_check_room(ctx);
+	if (ret) {
+		mutex_unlock(&vm->lock);
+		return ret;
+	}
 
 	ret = bind_lock(ctx, &exec);
 	if (!ret)
@@ -875,6 +972,7 @@ static struct onpu_vm *vm_alloc(struct onpu_device *odev)
 	vm->odev = odev;
 	kref_init(&vm->ref);
 	mutex_init(&vm->lock);
+	spin_lock_init(&vm->fault.lock);
 	INIT_LIST_HEAD(&vm->link);
 	INIT_WORK(&vm->destroy_work, vm_destroy_work);
 	drm_gpuvm_init(&vm->base, "onpu", 0, &odev->drm, resv_obj, ONPU_VA_USER_START,
@@ -1036,4 +1134,43 @@ int onpu_ioctl_vm_destroy(struct drm_device *drm, void *data, struct drm_file *f
 
 	onpu_vm_put(vm);
 	return 0;
+}
+
+/**
+ * onpu_ioctl_vm_get_state() - DRM_IOCTL_ONPU_VM_GET_STATE
+ * @drm: device
+ * @data: struct drm_onpu_vm_get_state
+ * @file: caller
+ *
+ * Return: 0 or a negative error.
+ */
+int onpu_ioctl_vm_get_state(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_onpu_vm_get_state *args = data;
+	struct onpu_vm *vm;
+	int ret;
+
+	vm = onpu_vm_lookup(file->driver_priv, args->id);
+	if (!vm)
+		return -ENOENT;
+
+	ret = mutex_lock_interruptible(&vm->lock);
+	if (ret)
+		goto out_put;
+	args->mappings = vm->mappings;
+	args->mapped_bytes = vm->mapped_bytes;
+	args->table_bytes = onpu_pgtable_bytes(&vm->pgt);
+	mutex_unlock(&vm->lock);
+
+	spin_lock(&vm->fault.lock);
+	args->faults = vm->fault.count;
+	args->fault_va = vm->fault.va;
+	args->fault_info = vm->fault.info;
+	args->fault_queue = vm->fault.queue;
+	spin_unlock(&vm->fault.lock);
+	args->flags = args->faults ? DRM_ONPU_VM_FAULTED : 0;
+
+out_put:
+	onpu_vm_put(vm);
+	return ret;
 }

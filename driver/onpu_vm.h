@@ -25,6 +25,7 @@ struct onpu_vm *onpu_vm_lookup(struct onpu_file *ofile, u32 id);
 struct onpu_vm *onpu_vm_get(struct onpu_vm *vm);
 void onpu_vm_put(struct onpu_vm *vm);
 
+void onpu_vm_note_fault(struct onpu_vm *vm, u64 va, u32 info, u32 queue);
 u32 onpu_vm_asid(const struct onpu_vm *vm);
 struct dma_resv *onpu_vm_resv(struct onpu_vm *vm);
 struct drm_gem_object *onpu_vm_resv_obj(struct onpu_vm *vm);
@@ -53,6 +54,7 @@ int onpu_vm_restore_contexts(struct onpu_device *odev);
 
 int onpu_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_file *file);
 int onpu_ioctl_vm_destroy(struct drm_device *drm, void *data, struct drm_file *file);
+int onpu_ioctl_vm_get_state(struct drm_device *drm, void *data, struct drm_file *file);
 int onpu_ioctl_vm_bind(struct drm_device *drm, void *data, struct drm_file *file);
 
 #endif /* __ONPU_VM_H__ */

@@ -54,6 +54,10 @@ enum drm_onpu_ioctl_id {
 	DRM_ONPU_QUEUE_GET_STATE,
 	/** @DRM_ONPU_SUBMIT: submit jobs to a queue */
 	DRM_ONPU_SUBMIT,
+	/** @DRM_ONPU_BO_USERPTR: make a buffer object of memory of the process */
+	DRM_ONPU_BO_USERPTR = 0x0c,
+	/** @DRM_ONPU_VM_GET_STATE: ask what an address space has and what faulted in it */
+	DRM_ONPU_VM_GET_STATE = 0x0d,
 };
 
 /**
@@ -181,6 +185,12 @@ struct drm_onpu_query_limits {
 	__u32 max_jobs_in_flight;
 	/** @job_timeout_ms: running time after which a job counts as hung */
 	__u32 job_timeout_ms;
+	/** @max_bos: buffer objects that a file has handles of */
+	__u32 max_bos;
+	/** @max_mappings: mappings of an address space */
+	__u32 max_mappings;
+	/** @max_pinned_bytes: memory of processes in buffer objects, all cards together */
+	__u64 max_pinned_bytes;
 };
 
 /** struct drm_onpu_query_counters - the card's counters since power-on */
@@ -229,6 +239,28 @@ struct drm_onpu_bo_create {
 	__u32 pad;
 };
 
+/** DRM_ONPU_USERPTR_READONLY - the card only reads; so the process need not be able to write */
+#define DRM_ONPU_USERPTR_READONLY	(1 << 0)
+
+/**
+ * struct drm_onpu_bo_userptr - argument of DRM_IOCTL_ONPU_BO_USERPTR
+ *
+ * The pages that are mapped there now are the buffer object's until it is freed,
+ * whatever becomes of the mapping. They are pinned and count against
+ * RLIMIT_MEMLOCK. The buffer object can be mapped in address spaces, but neither
+ * by mmap() nor exported.
+ */
+struct drm_onpu_bo_userptr {
+	/** @addr: address in the process, page aligned */
+	__u64 addr;
+	/** @size: bytes, page aligned, not 0 */
+	__u64 size;
+	/** @flags: DRM_ONPU_USERPTR_* */
+	__u32 flags;
+	/** @handle: out: GEM handle */
+	__u32 handle;
+};
+
 /** struct drm_onpu_bo_mmap_offset - argument of DRM_IOCTL_ONPU_BO_MMAP_OFFSET */
 struct drm_onpu_bo_mmap_offset {
 	/** @handle: buffer object */
@@ -257,6 +289,35 @@ struct drm_onpu_vm_destroy {
 	__u32 id;
 	/** @pad: zero */
 	__u32 pad;
+};
+
+/** DRM_ONPU_VM_FAULTED - a job accessed an address that is not mapped so */
+#define DRM_ONPU_VM_FAULTED	(1 << 0)
+
+/**
+ * struct drm_onpu_vm_get_state - argument of DRM_IOCTL_ONPU_VM_GET_STATE
+ *
+ * A fault ends the queue that caused it; the address space stays as it is.
+ */
+struct drm_onpu_vm_get_state {
+	/** @id: address space */
+	__u32 id;
+	/** @flags: out: DRM_ONPU_VM_* */
+	__u32 flags;
+	/** @faults: out: faults so far */
+	__u64 faults;
+	/** @fault_va: out: address of the last one */
+	__u64 fault_va;
+	/** @fault_info: out: ONPU_FAULT_INFO of the last one */
+	__u32 fault_info;
+	/** @fault_queue: out: id that the queue has, or had, that caused it */
+	__u32 fault_queue;
+	/** @mappings: out: mappings; a split makes two of one */
+	__u64 mappings;
+	/** @mapped_bytes: out: bytes that they cover */
+	__u64 mapped_bytes;
+	/** @table_bytes: out: card memory in page tables */
+	__u64 table_bytes;
 };
 
 /** enum drm_onpu_bind_op_type - what a bind operation does */
@@ -443,6 +504,10 @@ struct drm_onpu_submit {
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_ONPU_QUEUE_GET_STATE, struct drm_onpu_queue_get_state)
 #define DRM_IOCTL_ONPU_SUBMIT \
 	DRM_IOW(DRM_COMMAND_BASE + DRM_ONPU_SUBMIT, struct drm_onpu_submit)
+#define DRM_IOCTL_ONPU_BO_USERPTR \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_ONPU_BO_USERPTR, struct drm_onpu_bo_userptr)
+#define DRM_IOCTL_ONPU_VM_GET_STATE \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_ONPU_VM_GET_STATE, struct drm_onpu_vm_get_state)
 
 #if defined(__cplusplus)
 }
