@@ -3,6 +3,12 @@
 import re
 import sys
 import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "tools/vm")]
+
+# pylint: disable=wrong-import-position
+from guestlog import SPLAT  # noqa: E402
 
 TELLING = re.compile(r"\[  FAILED  \]|error|assert|expected|# .*:\d+:|not ok |BUG|WARNING|SUMMARY| != |"
                      r"timed out|did not end", re.IGNORECASE)
@@ -11,8 +17,8 @@ TELLING = re.compile(r"\[  FAILED  \]|error|assert|expected|# .*:\d+:|not ok |BU
 def telling_lines(detail, most=6):
     """The lines of a failure's output that are worth repeating where a reader looks first."""
     lines = [line.strip() for line in detail.splitlines()]
-    found = [line for line in lines if TELLING.search(line)] or [line for line in lines if line]
-    return found[-most:]
+    found = [line for line in lines if TELLING.search(line) or SPLAT.search(line)]
+    return (found or [line for line in lines if line])[-most:]
 
 
 class Report:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A run that went wrong must not look right: the readers of results, on bad output."""
+import io
 import sys
 import unittest
 from pathlib import Path
@@ -10,6 +11,7 @@ sys.path[:0] = [str(TOP / "tests/lib"), str(TOP / "tools/vm")]
 # pylint: disable=wrong-import-position
 import guestlog  # noqa: E402
 import ktap  # noqa: E402
+import report  # noqa: E402
 import vmtests  # noqa: E402
 
 GOOD = "TAP version 13\n1..3\nok 1 a\nok 2 b # SKIP no card\nok 3 - c\n# Totals: …\n"
@@ -44,6 +46,106 @@ class KtapTest(unittest.TestCase):
         out = ktap.parse("# expect-kernel: onpu .*: wedged\n# expect-card-errors\n" + GOOD, 0)
         self.assertEqual(out.allow_kernel, ["onpu .*: wedged"])
         self.assertTrue(out.allow_card)
+
+
+NESTED = """KTAP version 1
+1..2
+    KTAP version 1
+    # Subtest: first
+    1..2
+    ok 1 a
+    ok 2 b # SKIP not here
+ok 1 first
+    KTAP version 1
+    1..1
+        KTAP version 1
+        1..2
+        ok 1 deep
+        not ok 2 deeper
+    not ok 1 middle
+not ok 2 second
+"""
+
+
+class SubtestTest(unittest.TestCase):
+    """Subtests count; the results that sum them up do not, unless they say more."""
+
+    def test_leaves_count(self):
+        out = ktap.parse(NESTED, 0)
+        self.assertEqual((out.passed, out.failed, out.skipped),
+                         (2, ["deeper"], ["b: not here"]))
+
+    def test_subtests_missing(self):
+        out = ktap.parse(NESTED.replace("    ok 2 b # SKIP not here\n", ""), 0)
+        self.assertIn("first: ran 1 of 2 subtests", out.failed)
+
+    def test_ends_in_a_group(self):
+        out = ktap.parse(NESTED.split("ok 1 first")[0], 0)
+        self.assertEqual(out.failed, ["ended after 0 of 2 tests"])
+
+    def test_a_group_fails_by_itself(self):
+        out = ktap.parse("1..1\n    1..1\n    ok 1 a\nnot ok 1 init\n", 0)
+        self.assertEqual((out.passed, out.failed), (1, ["init"]))
+
+    def test_indented_words_are_no_results(self):
+        out = ktap.parse("1..1\n    ok 1 only printed\nok 1 a\n", 0)
+        self.assertEqual((out.passed, out.failed), (1, []))
+
+
+class ReportTest(unittest.TestCase):
+    """report: what is repeated of a failure, and the last word"""
+
+    def test_lines_that_say_why(self):
+        detail = "ok 1 a\n# bo.c:12:x:Expected 0 (0) == ret (22)\nok 2 b\nnot ok 3 c\ntrailer\n"
+        self.assertEqual(report.telling_lines(detail),
+                         ["# bo.c:12:x:Expected 0 (0) == ret (22)", "not ok 3 c"])
+
+    def test_the_end_when_nothing_says_why(self):
+        detail = "\n".join(f"line {n}" for n in range(20)) + "\n\n  \n"
+        self.assertEqual(report.telling_lines(detail, 2), ["line 18", "line 19"])
+        self.assertEqual(report.telling_lines(""), [])
+
+    def test_no_more_than_wanted(self):
+        detail = "\n".join(f"error {n}" for n in range(20))
+        self.assertEqual(report.telling_lines(detail), [f"error {n}" for n in range(14, 20)])
+
+    def test_a_complaint_of_the_kernel_tells(self):
+        for line in LogTest.BAD:
+            self.assertEqual(report.telling_lines(f"a\n{line}\nb"), [line])
+
+    def test_failures_are_repeated_before_the_last_line(self):
+        out = io.StringIO()
+        seen = report.Report(out)
+        seen.ok("good", 3)
+        seen.fail("bad", "something\nAssertion x failed\n", 2)
+        seen.skip("other", "why")
+        self.assertEqual(seen.close(), 1)
+        lines = out.getvalue().splitlines()
+        self.assertEqual(lines[-1], "3 passed, 2 failed, 1 skipped")
+        self.assertIn("failed: bad", lines)
+        self.assertIn("Assertion x failed", lines[lines.index("failed: bad") + 1])
+
+    def test_nothing_ran_is_no_success(self):
+        self.assertEqual(report.Report(io.StringIO()).close(), 1)
+
+    def test_success(self):
+        seen = report.Report(io.StringIO())
+        seen.ok("good")
+        self.assertEqual(seen.close(), 0)
+
+
+class MustRunTest(unittest.TestCase):
+    """Where a program must run, a skip is a failure."""
+
+    def judge(self, must_run):
+        seen = report.Report(io.StringIO())
+        suite = vmtests.Suite(seen, "debug", None, must_run=must_run)
+        suite._judge(("kselftest/x", 0, "1..1\nok 1 a # SKIP no failslab\n", 1.0, []))
+        return seen.failed, seen.skipped
+
+    def test_skip(self):
+        self.assertEqual(self.judge(()), (0, 1))
+        self.assertEqual(self.judge(("kselftest/x",)), (1, 0))
 
 
 class LogTest(unittest.TestCase):

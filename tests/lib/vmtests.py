@@ -23,15 +23,15 @@ BEGIN = re.compile(r"^@@begin (\S+)$")
 END = re.compile(r"^@@end (\S+) (\d+)$")
 LOG_BEGIN = re.compile(r"onpu-test: begin (\S+)")
 LOG_END = re.compile(r"onpu-test: end (\S+)")
-TEST_SECONDS = 120          # the guest ends a program then
+TEST_SECONDS = 120          # the guest ends a program then, on the stock kernel
 MAX_BOOTS = 8
 
 
 class Session:
     """One boot: feeds on the guest's output and knows which test is running."""
 
-    def __init__(self, config, names):
-        self.config, self.waiting = config, list(names)
+    def __init__(self, config, names, limit=TEST_SECONDS):
+        self.config, self.waiting, self.limit = config, list(names), limit
         self.current, self.text, self.buffer = None, [], b""
         self.since = time.monotonic()
         self.finished = []          # (name, status, output, seconds, the card's errors)
@@ -64,8 +64,8 @@ class Session:
 
     def run(self, done):
         """Boot and run what waits. Returns None, or why the machine ended early."""
-        command = f"vm-run-tests {TEST_SECONDS} " + " ".join(self.waiting)
-        limit = 60 + sum(TEST_SECONDS + 10 for _ in self.waiting)
+        command = f"vm-run-tests {self.limit} " + " ".join(self.waiting)
+        limit = 60 + sum(self.limit + 10 for _ in self.waiting)
         with Machine(self.config) as machine:
             self.machine = machine
             machine.handlers["out"] = lambda data: self.feed(data, done)
@@ -83,7 +83,7 @@ class Session:
         original = machine.serve
 
         def serve(seconds):
-            if self.current and time.monotonic() - self.since > TEST_SECONDS + 30:
+            if self.current and time.monotonic() - self.since > self.limit + 30:
                 machine.serve = original
                 machine.report_blocked()
                 raise VmError(f"{self.current} hangs and cannot be ended")
@@ -115,10 +115,14 @@ def kernel_complaints(log):
 
 
 class Suite:
-    """Runs programs over as many boots as it takes and reports them."""
+    """Runs programs over as many boots as it takes and reports them.
 
-    def __init__(self, report, title, config):
+    slow multiplies a program's time limit; a program in must_run fails when it skips anything.
+    """
+
+    def __init__(self, report, title, config, slow=1, must_run=()):
         self.report, self.title, self.config = report, title, config
+        self.limit, self.must_run = TEST_SECONDS * slow, must_run
         self.allow_kernel, self.ended = {}, []
 
     def _judge(self, entry):
@@ -128,7 +132,10 @@ class Suite:
         self.allow_kernel[name] = outcome.allow_kernel
         label = f"{self.title}:{name}"
         for why in outcome.skipped:
-            self.report.skip(label, why)
+            if name in self.must_run:
+                self.report.fail(f"{label}: skipped here, where it must run: {why}", text)
+            else:
+                self.report.skip(label, why)
         if outcome.passed:
             self.report.ok(label, outcome.passed, f" ({seconds:.1f} s)")
         if outcome.failed:
@@ -155,7 +162,7 @@ class Suite:
             for path in (log, card):
                 path.write_bytes(b"")
             config = Config(**{**vars(self.config), "log": log, "guest_errors": card})
-            session = Session(config, waiting)
+            session = Session(config, waiting, self.limit)
             died = session.run(self._judge)
             text = log.read_text(encoding="utf-8", errors="replace")
             self._judge_kernel_log(text)
