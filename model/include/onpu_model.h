@@ -73,7 +73,8 @@ struct onpu_host_ops {
 	/** Sends an MSI-X vector. */
 	void (*irq)(void *opaque, unsigned int vector);
 	/** The guest broke a rule of hardware.md. */
-	void (*guest_error)(void *opaque, const char *fmt, va_list ap);
+	void (*guest_error)(void *opaque, const char *fmt, va_list ap)
+		__attribute__((format(printf, 2, 0)));
 	/** The card wants to be reset (ONPU_REG_RESET): the platform calls onpu_card_reset() soon. */
 	void (*reset_request)(void *opaque);
 	/** Trace point, see enum onpu_trace; may be NULL. */

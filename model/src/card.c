@@ -13,7 +13,9 @@
  * serialised by the caller. frozen and running are sequentially consistent
  * atomics: either the task sees frozen, or the freezer sees the task.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>

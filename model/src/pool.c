@@ -14,7 +14,9 @@
  *
  * Locking: pool->lock is a leaf: no callback runs under it.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
