@@ -20,6 +20,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "onpu_internal.h"
@@ -338,6 +339,26 @@ static int init_arrays(struct onpu_card *card)
 	return 0;
 }
 
+/* Reading never gives the first one memory, so it costs none. */
+static int init_null(struct onpu_card *card)
+{
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	void *zeros = mmap(NULL, ONPU_HUGE_SIZE, PROT_READ, flags, -1, 0);
+	void *sink = mmap(NULL, ONPU_HUGE_SIZE, PROT_READ | PROT_WRITE, flags, -1, 0);
+
+	card->null_read = zeros == MAP_FAILED ? NULL : zeros;
+	card->null_write = sink == MAP_FAILED ? NULL : sink;
+	return card->null_read && card->null_write ? 0 : -ENOMEM;
+}
+
+static void fini_null(struct onpu_card *card)
+{
+	if (card->null_read)
+		munmap(card->null_read, ONPU_HUGE_SIZE);
+	if (card->null_write)
+		munmap(card->null_write, ONPU_HUGE_SIZE);
+}
+
 static int init_threads(struct onpu_card *card, int threads)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -368,6 +389,8 @@ struct onpu_card *onpu_card_create(const struct onpu_card_config *config,
 	ret = take_config(card, config);
 	if (!ret)
 		ret = init_arrays(card);
+	if (!ret)
+		ret = init_null(card);
 	if (!ret) {
 		power_on(card);
 		reset_registers(card);
@@ -403,5 +426,6 @@ void onpu_card_destroy(struct onpu_card *card)
 	free(card->db_pending);
 	free(card->contexts);
 	free(card->slots);
+	fini_null(card);
 	free(card);
 }

@@ -13,6 +13,11 @@
  * A strided access (a matrix) touches only the pages that its rows touch; what
  * lies between is a hole of the view, which nobody dereferences.
  *
+ * What is mapped to nothing (ONPU_PTE_NULL) has pointers as well, so that whoever
+ * accesses it need not know: to zeros for reading, to bytes that nobody reads for
+ * writing. Both are as large as the largest page and used by the low bits of the
+ * address.
+ *
  * Locking: a list belongs to the slot's engine, but for pending, done and
  * n_pending, which dma_lock guards. A request outlives the list if it must: it
  * loses its slot, and onpu_card_dma_done() only unmaps and frees it.
@@ -86,6 +91,7 @@ static enum step emit(struct onpu_slot *slot, unsigned int access, uint64_t off,
 	struct dma_piece *last = list->n_pieces ? &list->pieces[list->n_pieces - 1] : NULL;
 
 	if (last && last->access == access && last->target == target && target != DMA_HOLE &&
+	    target != DMA_NULL &&
 	    last->addr + last->len == x->addr) {
 		last->len += len;
 		return STEP_OK;
@@ -117,7 +123,8 @@ static enum step translate_row(struct onpu_slot *slot, unsigned int access, uint
 		if (!onpu_mmu_translate(slot, acc->va + *pos, acc->kind, acc->priv, &x))
 			return STEP_FAULT;
 		len = x.len < total - *pos ? x.len : total - *pos;
-		step = emit(slot, access, *pos, len, x.host ? DMA_HOST : DMA_CARD, &x);
+		step = emit(slot, access, *pos, len,
+			    x.null ? DMA_NULL : x.host ? DMA_HOST : DMA_CARD, &x);
 		if (step != STEP_OK)
 			return step;
 		*pos += len;
@@ -346,6 +353,29 @@ static struct onpu_seg *add_seg(struct onpu_seg *first, struct onpu_seg *seg, ui
 	return seg + 1;
 }
 
+/* A piece is of one page, so it ends where the memory for nothing ends or before. */
+static uint8_t *null_pointer(struct onpu_slot *slot, const struct dma_piece *piece)
+{
+	const struct dma_access *acc = &slot->dma.access[piece->access];
+	uint8_t *base = acc->kind == ONPU_FAULT_ACCESS_WRITE ? slot->card->null_write
+							     : slot->card->null_read;
+
+	return base + ((acc->va + piece->off) & (ONPU_HUGE_SIZE - 1));
+}
+
+/* Where a piece is that needs no mapping; NULL for a hole. */
+static uint8_t *piece_pointer(struct onpu_slot *slot, const struct dma_piece *piece)
+{
+	switch (piece->target) {
+	case DMA_CARD:
+		return slot->card->vram + piece->addr;
+	case DMA_NULL:
+		return null_pointer(slot, piece);
+	default:
+		return NULL;
+	}
+}
+
 static enum step build_views(struct onpu_slot *slot)
 {
 	struct dma_list *list = &slot->dma;
@@ -364,8 +394,7 @@ static enum step build_views(struct onpu_slot *slot)
 			const struct dma_piece *p = &list->pieces[piece];
 
 			if (p->target != DMA_HOST) {
-				seg = add_seg(first, seg, p->target == DMA_CARD ?
-					      slot->card->vram + p->addr : NULL, p->off, p->len);
+				seg = add_seg(first, seg, piece_pointer(slot, p), p->off, p->len);
 				continue;
 			}
 			for (; map < list->n_maps && list->maps[map].access == i &&

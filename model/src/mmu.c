@@ -41,6 +41,9 @@ static unsigned int leaf_problem(const struct onpu_card *card, uint64_t pte, uns
 
 	if (pte & ~ONPU_PTE_LEAF_BITS)
 		return ONPU_FAULT_RESERVED;
+	if (pte & ONPU_PTE_NULL)
+		return pte & (ONPU_PTE_HOST | ONPU_PTE_ADDR) ? ONPU_FAULT_RESERVED
+							     : ONPU_FAULT_NONE;
 	if (addr & (size - 1))
 		return ONPU_FAULT_ADDRESS;
 	if (!(pte & ONPU_PTE_HOST) && (addr >= card->vram_size || size > card->vram_size - addr))
@@ -142,6 +145,7 @@ bool onpu_mmu_translate(struct onpu_slot *slot, uint64_t va, unsigned int kind, 
 	out->addr = (pte & ONPU_PTE_ADDR) + (va & mask);
 	out->len = mask + 1 - (va & mask);
 	out->host = pte & ONPU_PTE_HOST;
+	out->null = pte & ONPU_PTE_NULL;
 	out->level = level;
 	return true;
 }

@@ -85,6 +85,7 @@ struct mmu_xlat {
 	uint64_t addr;
 	uint64_t len;		/* from here to the end of the page */
 	bool host;
+	bool null;		/* no memory; addr counts from the start of the page */
 	uint8_t level;
 };
 
@@ -115,7 +116,7 @@ struct dma_access {
 	bool priv;
 };
 
-enum dma_target { DMA_HOLE, DMA_CARD, DMA_HOST };
+enum dma_target { DMA_HOLE, DMA_CARD, DMA_HOST, DMA_NULL };
 
 struct dma_piece {
 	uint64_t off;		/* in the access */
@@ -278,6 +279,7 @@ struct onpu_card {
 	void *opaque;
 	uint8_t *vram;
 	uint64_t vram_size, aperture_size, fw_offset, fw_size;
+	uint8_t *null_read, *null_write;	/* ONPU_HUGE_SIZE each, see dma.c */
 	uint64_t serial;
 	unsigned int n_slots, n_queues, n_contexts, n_vectors;
 	uint32_t isa;			/* enum onpu_gemm_isa */

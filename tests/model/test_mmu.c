@@ -192,7 +192,7 @@ static void huge_pages(void **state)
 	fx_store(fx_pte(e.fx, 1, va, 1), base | ONPU_PTE_READ | ONPU_PTE_VALID | ONPU_PTE_LEAF);
 	fx_invalidate(e.fx, 1);
 	expect_store_fault(&e, va + 4096, ONPU_FAULT_PERMISSION, 1);
-	fx_store(fx_pte(e.fx, 1, va, 1), base | RW | ONPU_PTE_VALID | ONPU_PTE_LEAF | 1 << 6);
+	fx_store(fx_pte(e.fx, 1, va, 1), base | RW | ONPU_PTE_VALID | ONPU_PTE_LEAF | 1 << 7);
 	fx_invalidate(e.fx, 1);
 	expect_store_fault(&e, va, ONPU_FAULT_RESERVED, 1);
 	/* 1 GiB and larger leaves do not exist. */
@@ -204,6 +204,64 @@ static void huge_pages(void **state)
 		expect_store_fault(&e, far, ONPU_FAULT_RESERVED, level);
 		fx_store(fx_pte(e.fx, 1, far, level), 0);
 	}
+	finish(&e);
+}
+
+/* Pages without memory. */
+static void null_pages(void **state)
+{
+	uint64_t small = VA + 0x100000, large = 0x40000000, both = large + (2u << 20) - 4096;
+	struct onpu_packet p;
+	struct env e;
+
+	(void)state;
+	start(&e, 0);
+	for (unsigned int i = 0; i < 2; i++)
+		fx_map(e.fx, 1, small + 4096 * i, 0, 4096, RW | ONPU_PTE_NULL);
+	fx_store(fx_pte(e.fx, 1, large, 1), RW | ONPU_PTE_NULL | ONPU_PTE_VALID | ONPU_PTE_LEAF);
+	fx_map(e.fx, 1, large + (2u << 20), fx_vram(e.fx, 4096, 4096), 4096, RW);
+	for (unsigned int round = 0; round < 2; round++) {
+		/* Writes are lost, to whatever page; nothing faults. */
+		for (unsigned int i = 0; i < 8192; i++)
+			e.buf[i] = (uint8_t)(i * 11 + 1);
+		p = pk_copy(small, VA, 8192);
+		fx_submit(&e.q, &p);
+		p = pk_copy(large + 12345, VA, 8192);
+		fx_submit(&e.q, &p);
+		/* Half of it has memory. */
+		p = pk_copy(both, VA, 8192);
+		fx_submit(&e.q, &p);
+		assert_int_equal(fx_settle(&e.q), ONPU_SLOT_IDLE);
+		expect_store_ok(&e, small + 4088);
+		expect_store_ok(&e, large + 8);
+		/* And read as zeros. */
+		p = pk_copy(VA, small, 8192);
+		fx_submit(&e.q, &p);
+		assert_int_equal(fx_settle(&e.q), ONPU_SLOT_IDLE);
+		for (unsigned int i = 0; i < 8192; i++)
+			assert_int_equal(e.buf[i], 0);
+		memset(e.buf, 0xff, 8192);
+		p = pk_copy(VA, both, 8192);
+		fx_submit(&e.q, &p);
+		p = pk_wait(large + 64, 0, ONPU_WAIT_EQ);
+		fx_submit(&e.q, &p);
+		assert_int_equal(fx_settle(&e.q), ONPU_SLOT_IDLE);
+		for (unsigned int i = 0; i < 4096; i++) {
+			assert_int_equal(e.buf[i], 0);
+			assert_int_equal(e.buf[4096 + i], (uint8_t)((4096 + i) * 11 + 1));
+		}
+	}
+	/* Rights hold; an address or HOST is a mistake. */
+	fx_map(e.fx, 1, small, 0, 4096, ONPU_PTE_READ | ONPU_PTE_NULL);
+	fx_invalidate(e.fx, 1);
+	expect_store_fault(&e, small, ONPU_FAULT_PERMISSION, 0);
+	fx_map(e.fx, 1, small, 4096, 4096, RW | ONPU_PTE_NULL);
+	fx_invalidate(e.fx, 1);
+	expect_store_fault(&e, small, ONPU_FAULT_RESERVED, 0);
+	fx_map(e.fx, 1, small, 0, 4096, RW | ONPU_PTE_NULL | ONPU_PTE_HOST);
+	fx_invalidate(e.fx, 1);
+	expect_store_fault(&e, small, ONPU_FAULT_RESERVED, 0);
+	/* In a table it is reserved: see reserved_bits(). */
 	finish(&e);
 }
 
@@ -462,6 +520,7 @@ int main(void)
 		cmocka_unit_test(reserved_bits),
 		cmocka_unit_test(addresses),
 		cmocka_unit_test(huge_pages),
+		cmocka_unit_test(null_pages),
 		cmocka_unit_test(permissions),
 		cmocka_unit_test(va_range),
 		cmocka_unit_test(context_validity),

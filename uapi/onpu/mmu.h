@@ -29,9 +29,11 @@
 #define ONPU_PTE_WRITE		(1ull << 3)	/* leaf only */
 #define ONPU_PTE_HOST		(1ull << 4)	/* leaf only: host DMA address, else card memory offset */
 #define ONPU_PTE_PRIV		(1ull << 5)	/* leaf only: see ONPU_QUEUE_PRIVILEGED */
+#define ONPU_PTE_NULL		(1ull << 6)	/* leaf only: no memory; HOST and ADDR zero */
 #define ONPU_PTE_ADDR		0x000ffffffffff000ull	/* table or page address, bits 51:12 */
 #define ONPU_PTE_LEAF_BITS	(ONPU_PTE_VALID | ONPU_PTE_LEAF | ONPU_PTE_READ | \
-				 ONPU_PTE_WRITE | ONPU_PTE_HOST | ONPU_PTE_PRIV | ONPU_PTE_ADDR)
+				 ONPU_PTE_WRITE | ONPU_PTE_HOST | ONPU_PTE_PRIV | \
+				 ONPU_PTE_NULL | ONPU_PTE_ADDR)
 #define ONPU_PTE_TABLE_BITS	(ONPU_PTE_VALID | ONPU_PTE_ADDR)
 
 /** Why a translation faulted. */
