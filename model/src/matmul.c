@@ -10,10 +10,14 @@
  * k continues the sums from what stands in D, which is exactly the order that
  * Documentation/numerics.md defines.
  *
+ * A batch is one such matmul after the other: slot->item is the descriptor of the one that
+ * is being done, made of slot->desc and of what the batch's array in memory says.
+ *
  * Locking: none; runs as the slot's engine.
  */
 #include <errno.h>
 
+#include "gemm_view.h"
 #include "onpu_internal.h"
 
 /*
@@ -28,6 +32,7 @@
 #define BLOCK_MIN_LONG		256u	/* with more than BLOCK_K that cannot be cut */
 #define BLOCK_GRAIN		256u
 #define BLOCK_K			8192u
+#define BATCH_TURN		64u	/* matmuls of a batch, or units of work, in one go */
 
 /* What a matmul may access, in the order of the access list. */
 enum {
@@ -115,15 +120,29 @@ static void operands(const struct onpu_matmul_desc *d, struct operand op[OP_COUN
 	epilogue_operands(d, op);
 }
 
-static bool reserved_zero(const struct onpu_matmul_desc *d)
+/* Steps from matmul to matmul of a batch. */
+static bool batch_fields_valid(const struct onpu_matmul_desc *d)
 {
-	uint64_t any = d->reserved0 | d->reserved5;
+	bool strides = d->a_stride || d->b_stride || d->c_stride || d->d_stride ||
+		       d->residual_stride;
 
-	for (size_t i = 0; i < ARRAY_SIZE(d->reserved6); i++)
-		any |= d->reserved6[i];
-	for (size_t i = 0; i < ARRAY_SIZE(d->reserved); i++)
-		any |= d->reserved[i];
-	return !any;
+	if (d->batch_mode != ONPU_BATCH_NONE && (!d->batch || d->batch > ONPU_MATMUL_BATCH_MAX))
+		return false;
+	switch (d->batch_mode) {
+	case ONPU_BATCH_NONE:
+		return !d->batch && !strides && !d->batch_va &&
+		       !(d->flags & ONPU_MATMUL_BATCH_VECTORS);
+	case ONPU_BATCH_STRIDED:
+		return !d->batch_va && (d->c_type || !d->c_stride) &&
+		       (d->residual_va || !d->residual_stride);
+	case ONPU_BATCH_ITEMS:
+		return !strides && d->batch_va && d->batch_va % 8 == 0;
+	case ONPU_BATCH_GROUPED:
+		return !d->a_stride && !d->c_stride && !d->d_stride && !d->residual_stride &&
+		       d->batch_va && d->batch_va % 4 == 0 && !(d->flags & ONPU_MATMUL_TRANS_A);
+	default:
+		return false;
+	}
 }
 
 /* Fields of scales that the types do not call for are zero. */
@@ -193,22 +212,29 @@ static bool c_fields_valid(const struct onpu_matmul_desc *d, uint32_t sum)
 	}
 }
 
-static bool desc_valid(const struct onpu_matmul_desc *d)
+static bool addresses_valid(const struct onpu_matmul_desc *d)
 {
-	uint32_t sum = onpu_gemm_sum_type(d->a_type, d->b_type, d->b_group);
 	struct operand op[OP_COUNT];
 
-	if (d->flags & ~ONPU_MATMUL_FLAGS || !reserved_zero(d))
-		return false;
-	if (!sum || !scale_fields_valid(d) || !c_fields_valid(d, sum) || !epilogue_fields_valid(d))
-		return false;
-	if (!dim_valid(d->m) || !dim_valid(d->n) || !dim_valid(d->k))
-		return false;
 	operands(d, op);
 	for (unsigned int i = 0; i < OP_COUNT; i++)
 		if (op[i].rows && !operand_valid(&op[i]))
 			return false;
 	return true;
+}
+
+static bool desc_valid(const struct onpu_matmul_desc *d)
+{
+	uint32_t sum = onpu_gemm_sum_type(d->a_type, d->b_type, d->b_group);
+
+	if (d->flags & ~ONPU_MATMUL_FLAGS || d->reserved0 || d->reserved[0] || d->reserved[1] ||
+	    !batch_fields_valid(d))
+		return false;
+	if (!sum || !scale_fields_valid(d) || !c_fields_valid(d, sum) || !epilogue_fields_valid(d))
+		return false;
+	if (!dim_valid(d->m) || !dim_valid(d->n) || !dim_valid(d->k))
+		return false;
+	return addresses_valid(d);
 }
 
 /* Judges slot->desc. */
@@ -220,12 +246,163 @@ enum step onpu_matmul_prepare(struct onpu_slot *slot)
 	return STEP_OK;
 }
 
+/* A migrated slot's progress, whose descriptor has been judged. */
+bool onpu_matmul_progress_valid(const struct onpu_slot *slot)
+{
+	const struct onpu_matmul_desc *d = &slot->item;
+	const struct matmul_progress *at = &slot->mm;
+
+	if (at->item && at->item >= slot->desc.batch)
+		return false;
+	if (at->start > slot->desc.m)
+		return false;
+	if (!at->loaded)
+		return !at->m && !at->n && !at->k;
+	if (!desc_valid(d) || d->batch_mode)
+		return false;
+	if (at->m >= d->m || at->n >= d->n || at->k >= d->k || (at->k && has_epilogue(d)))
+		return false;
+	if ((at->n || at->k) && (at->bm == 0 || at->bm > d->m - at->m))
+		return false;
+	return !at->k || (at->bn && at->bn <= d->n - at->n);
+}
+
+/* --- matmuls of a batch ----------------------------------------------------- */
+
+static void add(__u64 *va, uint64_t bytes)
+{
+	if (*va)
+		*va += bytes;
+}
+
+static void add_item(struct onpu_matmul_desc *d, const struct onpu_matmul_item *item)
+{
+	d->a_va += item->a;
+	d->b_va += item->b;
+	if (d->c_type)
+		d->c_va += item->c;
+	d->d_va += item->d;
+	add(&d->residual_va, item->residual);
+	if (onpu_gemm_is_mx(d->a_type))
+		d->a_scale_va += item->a_scale;
+	if (group_of(d->b_type, d->b_group))
+		d->b_scale_va += item->b_scale;
+	add(&d->b_zero_va, item->b_zero);
+}
+
+/* Scales move with their operand: matrix follows matrix. */
+static struct onpu_matmul_item strides(const struct onpu_matmul_desc *d, uint64_t i)
+{
+	struct onpu_matmul_item item = {
+		.a = i * d->a_stride, .b = i * d->b_stride, .c = i * d->c_stride,
+		.d = i * d->d_stride, .residual = i * d->residual_stride,
+	};
+	struct operand op[OP_COUNT];
+
+	operands(d, op);
+	if (d->a_stride)
+		item.a_scale = i * op[OP_A_SCALE].rows * op[OP_A_SCALE].ld;
+	if (d->b_stride) {
+		item.b_scale = i * op[OP_B_SCALE].rows * op[OP_B_SCALE].ld * op[OP_B_SCALE].bits / 8;
+		item.b_zero = i * op[OP_B_ZERO].rows * op[OP_B_ZERO].ld;
+	}
+	return item;
+}
+
+static uint64_t vector_bytes(uint64_t length, uint32_t dtype)
+{
+	return length * onpu_gemm_elem_bits(dtype) / 8;
+}
+
+/* Vectors of matmul i, if every one has its own. Rows of a group follow those of the last. */
+static void add_vectors(struct onpu_matmul_desc *d, uint64_t i, uint64_t start)
+{
+	bool grouped = d->batch_mode == ONPU_BATCH_GROUPED, own = d->flags & ONPU_MATMUL_BATCH_VECTORS;
+	uint64_t cols = own ? i * d->n : 0, rows = grouped ? start : own ? i * d->m : 0;
+	uint64_t at = d->flags & ONPU_MATMUL_D_SCALE_ROWS ? rows :
+		      d->flags & ONPU_MATMUL_D_SCALE_COLS ? cols : own ? i : 0;
+
+	add(&d->bias_va, vector_bytes(cols, d->bias_type));
+	add(&d->col_scale_va, cols * 4);
+	add(&d->row_scale_va, rows * 4);
+	add(&d->d_scale_va, at * 4);
+	add(&d->d_zero_va, at);
+}
+
+static struct onpu_matmul_item group_start(const struct onpu_matmul_desc *d, uint64_t i,
+					   uint64_t start)
+{
+	struct onpu_matmul_item item = strides(d, i);
+
+	item.a = start * (d->lda * onpu_gemm_elem_bits(d->a_type) / 8);
+	item.c = start * d->ldc * onpu_gemm_elem_bits(d->c_type) / 8;
+	item.d = start * d->ldd * onpu_gemm_elem_bits(d->d_type) / 8;
+	item.residual = start * d->ldr * onpu_gemm_elem_bits(d->residual_type) / 8;
+	item.a_scale = start * d->lda_scale;
+	return item;
+}
+
+/* Reads size bytes of the batch's array in memory, which are matmul slot->mm.item's. */
+static enum step fetch_entry(struct onpu_slot *slot, void *entry, size_t size)
+{
+	enum step step;
+
+	if (slot->dma.state == DMA_IDLE) {
+		onpu_dma_begin(slot);
+		onpu_dma_add(slot, slot->desc.batch_va + (uint64_t)slot->mm.item * size, size,
+			     ONPU_FAULT_ACCESS_READ, onpu_packet_priv(slot));
+	}
+	step = onpu_dma_progress(slot);
+	if (step != STEP_OK)
+		return step;
+	gemm_view_read(&slot->dma.view[0], 0, entry, size);
+	onpu_dma_release(slot);
+	return STEP_OK;
+}
+
+/* Makes slot->item of slot->desc. Its m is 0 for a group without rows. */
+static enum step load_item(struct onpu_slot *slot)
+{
+	struct matmul_progress *at = &slot->mm;
+	struct onpu_matmul_desc d = slot->desc;
+	struct onpu_matmul_item item = { 0 };
+	enum step step = STEP_OK;
+	uint32_t rows = d.m;
+
+	if (d.batch_mode == ONPU_BATCH_STRIDED)
+		item = strides(&d, at->item);
+	else if (d.batch_mode == ONPU_BATCH_ITEMS)
+		step = fetch_entry(slot, &item, sizeof(item));
+	else if (d.batch_mode == ONPU_BATCH_GROUPED)
+		step = fetch_entry(slot, &rows, sizeof(rows));
+	if (step != STEP_OK)
+		return step;
+	if (d.batch_mode == ONPU_BATCH_GROUPED) {
+		if (rows > d.m - at->start)
+			return onpu_engine_error(slot, ONPU_ERR_DESC);
+		item = group_start(&d, at->item, at->start);
+	}
+	add_item(&d, &item);
+	add_vectors(&d, at->item, at->start);
+	d.m = rows;
+	d.flags &= ~ONPU_MATMUL_BATCH_VECTORS;
+	d.batch = 0;
+	d.batch_mode = ONPU_BATCH_NONE;
+	d.a_stride = d.b_stride = d.c_stride = d.d_stride = d.residual_stride = d.batch_va = 0;
+	/* What is aligned here may not be so there; and an address that became 0 is none. */
+	if (rows && !desc_valid(&d))
+		return onpu_engine_error(slot, ONPU_ERR_DESC);
+	slot->item = d;
+	at->loaded = true;
+	return STEP_OK;
+}
+
 /* Operands that are not there keep their place, with an empty view. */
 static void list_accesses(struct onpu_slot *slot)
 {
 	struct operand op[OP_COUNT];
 
-	operands(&slot->desc, op);
+	operands(&slot->item, op);
 	onpu_dma_begin(slot);
 	for (unsigned int i = 0; i < OP_COUNT; i++)
 		onpu_dma_add_rows(slot, op[i].va, op[i].rows, (op[i].cols * op[i].bits + 7) / 8,
@@ -255,7 +432,7 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
  */
 static void choose_block(struct onpu_slot *slot)
 {
-	const struct onpu_matmul_desc *d = &slot->desc;
+	const struct onpu_matmul_desc *d = &slot->item;
 	struct matmul_progress *at = &slot->mm;
 	bool shared = onpu_pool_threads(slot->card->pool) == 1 ||
 		      atomic_load_explicit(&slot->card->busy_slots, memory_order_relaxed) > 1;
@@ -277,7 +454,7 @@ static void choose_block(struct onpu_slot *slot)
 
 static struct onpu_gemm_epilogue epilogue(const struct onpu_slot *slot)
 {
-	const struct onpu_matmul_desc *d = &slot->desc;
+	const struct onpu_matmul_desc *d = &slot->item;
 	const struct onpu_view *v = slot->dma.view;
 	struct onpu_gemm_epilogue e = {
 		.row_scale = v[OP_ROW_SCALE], .col_scale = v[OP_COL_SCALE],
@@ -306,7 +483,7 @@ static struct onpu_gemm_epilogue epilogue(const struct onpu_slot *slot)
 /* Computes one block. */
 static int run_block(struct onpu_slot *slot)
 {
-	const struct onpu_matmul_desc *d = &slot->desc;
+	const struct onpu_matmul_desc *d = &slot->item;
 	const struct matmul_progress *at = &slot->mm;
 	const struct onpu_view *v = slot->dma.view;
 	struct onpu_gemm_desc g = {
@@ -353,7 +530,7 @@ static void spoil(struct onpu_slot *slot)
 
 static void finish(struct onpu_slot *slot)
 {
-	const struct onpu_matmul_desc *d = &slot->desc;
+	const struct onpu_matmul_desc *d = &slot->item;
 	struct onpu_counters *cnt = &slot->card->cnt;
 
 	spoil(slot);
@@ -362,9 +539,10 @@ static void finish(struct onpu_slot *slot)
 				  memory_order_relaxed);
 }
 
-enum step onpu_matmul_execute(struct onpu_slot *slot)
+/* STEP_OK once the matmul that slot->item is has been done. */
+static enum step run_item(struct onpu_slot *slot)
 {
-	const struct onpu_matmul_desc *d = &slot->desc;
+	const struct onpu_matmul_desc *d = &slot->item;
 	struct matmul_progress *at = &slot->mm;
 	enum step step;
 	int ret;
@@ -376,7 +554,7 @@ enum step onpu_matmul_execute(struct onpu_slot *slot)
 		return step;
 
 	choose_block(slot);
-	slot->work = (uint64_t)at->bm * at->bn * at->bk / ONPU_UNIT_MACS;
+	slot->work += (uint64_t)at->bm * at->bn * at->bk / ONPU_UNIT_MACS;
 	ret = run_block(slot);
 	if (ret == -ECANCELED)
 		return STEP_STOP;
@@ -395,4 +573,38 @@ enum step onpu_matmul_execute(struct onpu_slot *slot)
 		return STEP_YIELD;
 	finish(slot);
 	return STEP_OK;
+}
+
+static bool interrupted(const struct onpu_slot *slot)
+{
+	return atomic_load_explicit(&slot->cancel, memory_order_relaxed) ||
+	       atomic_load_explicit(&slot->card->frozen, memory_order_relaxed);
+}
+
+enum step onpu_matmul_execute(struct onpu_slot *slot)
+{
+	struct matmul_progress *at = &slot->mm;
+	enum step step;
+
+	for (unsigned int items = 0; ; items++) {
+		if (items >= BATCH_TURN || slot->work >= BATCH_TURN || (items && interrupted(slot)))
+			return STEP_YIELD;
+		if (!at->loaded) {
+			step = load_item(slot);
+			if (step != STEP_OK)
+				return step;
+		}
+		if (slot->item.m) {
+			step = run_item(slot);
+			if (step != STEP_OK)
+				return step;
+		}
+		if (slot->desc.batch_mode == ONPU_BATCH_GROUPED)
+			at->start += slot->item.m;
+		at->item++;
+		if (at->item >= slot->desc.batch)
+			return STEP_OK;
+		*at = (struct matmul_progress){ .item = at->item, .start = at->start };
+		onpu_dma_release(slot);
+	}
 }

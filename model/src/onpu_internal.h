@@ -182,6 +182,9 @@ enum slot_sched { SLOT_SCHED_IDLE, SLOT_SCHED_RUNNING, SLOT_SCHED_KICKED };
 struct matmul_progress {
 	uint32_t m, n, k;	/* where the next block starts */
 	uint32_t bm, bn, bk;	/* its size; rows are chosen at n == 0, columns at k == 0 */
+	uint32_t item;		/* which matmul of a batch */
+	uint32_t start;		/* first row of the group */
+	bool loaded;		/* slot->item is that matmul */
 };
 
 struct onpu_slot {
@@ -212,6 +215,7 @@ struct onpu_slot {
 	enum slot_phase phase;
 	struct onpu_packet packet;
 	struct onpu_matmul_desc desc;
+	struct onpu_matmul_desc item;	/* of a batch: one matmul, with addresses of its own */
 	struct matmul_progress mm;
 	uint64_t done;			/* bytes of a COPY or FILL */
 	uint32_t work;			/* cost of the last step, in turn units */
@@ -383,6 +387,7 @@ enum step onpu_packet_execute(struct onpu_slot *slot);
 bool onpu_packet_priv(const struct onpu_slot *slot);
 enum step onpu_matmul_prepare(struct onpu_slot *slot);
 enum step onpu_matmul_execute(struct onpu_slot *slot);
+bool onpu_matmul_progress_valid(const struct onpu_slot *slot);
 enum step onpu_engine_error(struct onpu_slot *slot, uint32_t error);
 
 /* queue.c */

@@ -19,7 +19,7 @@
 #include "onpu_internal.h"
 
 #define STATE_MAGIC	0x5441545355504e4full	/* "ONPUSTAT" */
-#define STATE_VERSION	1u
+#define STATE_VERSION	2u
 
 struct io {
 	uint8_t *buf;
@@ -148,18 +148,6 @@ static void io_doorbells(struct io *io, struct onpu_card *card)
 
 /* --- slots ---------------------------------------------------------------- */
 
-static bool progress_valid(const struct onpu_slot *slot)
-{
-	const struct onpu_matmul_desc *d = &slot->desc;
-	const struct matmul_progress *at = &slot->mm;
-
-	if (at->m >= d->m || at->n >= d->n || at->k >= d->k)
-		return false;
-	if ((at->n || at->k) && (at->bm == 0 || at->bm > d->m - at->m))
-		return false;
-	return !at->k || (at->bn && at->bn <= d->n - at->n);
-}
-
 /* Judges a packet in flight as fetch() and fetch_desc() would have. */
 static bool work_valid(struct onpu_slot *slot)
 {
@@ -179,7 +167,7 @@ static bool work_valid(struct onpu_slot *slot)
 		if (onpu_matmul_prepare(slot) != STEP_OK)
 			return false;
 		slot->mm = mm;
-		return progress_valid(slot);
+		return onpu_matmul_progress_valid(slot);
 	case ONPU_OP_COPY:
 		return slot->done <= p->copy.size;
 	case ONPU_OP_FILL:
@@ -224,6 +212,10 @@ static void io_work(struct io *io, struct onpu_slot *slot)
 	io_u32(io, &slot->mm.bm);
 	io_u32(io, &slot->mm.bn);
 	io_u32(io, &slot->mm.bk);
+	io_u32(io, &slot->mm.item);
+	io_u32(io, &slot->mm.start);
+	io_bool(io, &slot->mm.loaded);
+	io_bytes(io, &slot->item, sizeof(slot->item));
 	io_u64(io, &slot->done);
 	io_u64(io, &slot->wait_since);
 	io_u64(io, &slot->call_va);

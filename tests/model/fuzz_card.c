@@ -200,6 +200,18 @@ static struct onpu_matmul_desc some_desc(struct fuzz *f)
 			d.alpha = (uint32_t)rnd64(f);
 		}
 	}
+	if (one_in(f, 4)) {
+		d.batch_mode = (uint8_t)(1 + rnd(f, 3));
+		d.batch = 1 + rnd(f, one_in(f, 10) ? 10000 : 6);
+		d.flags |= one_in(f, 2) ? ONPU_MATMUL_BATCH_VECTORS : 0;
+		d.b_stride = d.batch_mode == ONPU_BATCH_ITEMS ? 0 : rnd(f, 9) * 64;
+		if (d.batch_mode == ONPU_BATCH_STRIDED) {
+			d.a_stride = rnd(f, 9) * 64;
+			d.d_stride = rnd64(f) & ~63ull;
+		} else {
+			d.batch_va = some_va(f) & ~7ull;
+		}
+	}
 	if (one_in(f, 10))
 		d.lda = rnd64(f) >> rnd(f, 64);
 	if (one_in(f, 10))

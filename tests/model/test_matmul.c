@@ -371,7 +371,6 @@ static void bad_descriptors(void **state)
 	BAD(d_type, ONPU_DTYPE_I32);
 	BAD(d_type, ONPU_DTYPE_MX_E4M3);
 	BAD(d_type, ONPU_DTYPE_I4);
-	BAD(flags, 0x20 | ONPU_MATMUL_ACCUMULATE);
 	BAD(flags, 0x200 | ONPU_MATMUL_ACCUMULATE);
 	BAD(flags, 0x80000000);
 	BAD(flags, 0);			/* C named but not used */
@@ -381,7 +380,7 @@ static void bad_descriptors(void **state)
 	BAD(m, ONPU_DIM_MAX + 1);
 	BAD(n, 0xffffffff);
 	BAD(k, 0x80000000);
-	BAD(reserved0, 1);
+	BAD(batch, 1);
 	BAD(a_va, A_VA + 2);
 	BAD(b_va, B_VA + 1);
 	BAD(c_va, C_VA + 3);
@@ -415,9 +414,16 @@ static void bad_descriptors(void **state)
 	BAD(flags, ONPU_MATMUL_ACCUMULATE | ONPU_MATMUL_BETA);
 	BAD(flags, ONPU_MATMUL_ACCUMULATE | ONPU_MATMUL_D_SCALE_ROWS);
 	BAD(flags, ONPU_MATMUL_ACCUMULATE | ONPU_MATMUL_NO_SATURATE);
-	BAD(reserved5, 0x100);
-	for (unsigned int i = 0; i < ARRAY_SIZE(d.reserved6); i++)
-		BAD(reserved6[i], 1ull << (i * 5));
+	BAD(reserved0, 1);
+	BAD(batch_mode, ONPU_BATCH_STRIDED);	/* of no matmul */
+	BAD(batch_mode, 4);
+	BAD(a_stride, 64);
+	BAD(b_stride, 64);
+	BAD(c_stride, 64);
+	BAD(d_stride, 64);
+	BAD(residual_stride, 64);
+	BAD(batch_va, A_VA);
+	BAD(flags, ONPU_MATMUL_ACCUMULATE | ONPU_MATMUL_BATCH_VECTORS);
 	BAD(reserved[0], 1);
 	BAD(reserved[1], 1ull << 63);
 	assert_int_equal(e.fx->guest_errors, 0);
@@ -701,6 +707,259 @@ static void epilogues(void **state)
 	}
 }
 
+#define BATCH	5u
+#define B_M	6u
+#define B_N	21u
+#define B_K	70u
+#define B_LD	72u	/* of A and B */
+
+/* BF16 times MXFP4, bias, row and column scales, residual: all that moves with a batch. */
+struct batch {
+	struct env e;
+	struct matrix a, b, bs, d, res, bias, rs, cs;
+	struct onpu_matmul_desc desc;
+	uint8_t *expected;
+};
+
+static void batch_start(struct batch *x, unsigned int seed)
+{
+	enum place where = (enum place)(seed % 3);
+
+	start(&x->e, NULL);
+	x->e.fx->random = seed;
+	x->a = matrix(&x->e, A_VA, BATCH * B_M, B_K, B_LD, ONPU_DTYPE_BF16, where, ONPU_PTE_READ);
+	x->b = bytes(&x->e, B_VA, BATCH * B_N * B_LD / 2, where, ONPU_PTE_READ);
+	x->bs = bytes(&x->e, VEC_VA(1), BATCH * B_N * 4, where, ONPU_PTE_READ);
+	x->d = bytes(&x->e, D_VA, BATCH * B_M * B_N * 2, where, RW);
+	x->res = matrix(&x->e, VEC_VA(2), BATCH * B_M, B_N, B_N, ONPU_DTYPE_F32, where,
+			ONPU_PTE_READ);
+	x->bias = matrix(&x->e, VEC_VA(3), BATCH, B_N, B_N, ONPU_DTYPE_F16, where, ONPU_PTE_READ);
+	x->rs = matrix(&x->e, VEC_VA(4), BATCH, B_M, B_M, ONPU_DTYPE_F32, where, ONPU_PTE_READ);
+	x->cs = matrix(&x->e, VEC_VA(5), BATCH, B_N, B_N, ONPU_DTYPE_F32, where, ONPU_PTE_READ);
+	for (uint64_t i = 0; i < x->bs.size; i++)
+		x->bs.flat[i] = (uint8_t)(125 + x->bs.flat[i] % 4);
+	transfer(&x->e, &x->bs, true);
+	fx_invalidate(x->e.fx, 1);
+	x->expected = malloc(x->d.size);
+	assert_non_null(x->expected);
+	memcpy(x->expected, x->d.flat, x->d.size);
+	x->desc = (struct onpu_matmul_desc){
+		.a_type = ONPU_DTYPE_BF16, .b_type = ONPU_DTYPE_MX_E2M1, .d_type = ONPU_DTYPE_BF16,
+		.flags = ONPU_MATMUL_TRANS_B, .m = B_M, .n = B_N, .k = B_K, .batch = BATCH,
+		.a_va = A_VA, .b_va = B_VA, .d_va = D_VA, .lda = B_LD, .ldb = B_LD, .ldd = B_N,
+		.b_scale_va = VEC_VA(1), .ldb_scale = 4, .residual_va = VEC_VA(2), .ldr = B_N,
+		.residual_type = ONPU_DTYPE_F32, .bias_va = VEC_VA(3), .bias_type = ONPU_DTYPE_F16,
+		.row_scale_va = VEC_VA(4), .col_scale_va = VEC_VA(5),
+	};
+}
+
+/* What row r of all rows of D is to be, with matrix b of B and vectors v; residual row as D's. */
+static void batch_row(struct batch *x, uint32_t a_row, uint32_t d_row, uint32_t b, uint32_t cols,
+		      uint32_t rs)
+{
+	struct oracle_operand oa = { .type = ONPU_DTYPE_BF16, .ld = B_LD, .data = x->a.flat };
+	struct oracle_operand ob = {
+		.type = ONPU_DTYPE_MX_E2M1, .ld = B_LD, .group = 32, .scale_ld = 4,
+		.data = x->b.flat + b * (B_N * B_LD / 2), .scales = x->bs.flat + b * (B_N * 4),
+	};
+
+	for (uint32_t j = 0; j < B_N; j++) {
+		float bias, residual;
+		uint16_t half;
+		struct oracle_steps s = {
+			.row_scale = (float *)(void *)x->rs.flat + rs,
+			.col_scale = (float *)(void *)x->cs.flat + cols * B_N + j,
+			.bias = &bias, .residual = &residual, .d_type = ONPU_DTYPE_BF16,
+		};
+
+		memcpy(&half, x->bias.flat + (cols * B_N + j) * 2, 2);
+		bias = (float)oracle_decode(ONPU_DTYPE_F16, half);
+		memcpy(&residual, x->res.flat + (d_row * B_N + j) * 4, 4);
+		half = (uint16_t)oracle_result(oracle_sum(&oa, a_row, &ob, j, B_K, 0), false, &s);
+		memcpy(x->expected + (d_row * B_N + j) * 2, &half, 2);
+	}
+}
+
+static void batch_end(struct batch *x, unsigned int matmuls)
+{
+	submit_desc(&x->e, &x->desc);
+	assert_int_equal(fx_settle(&x->e.q), ONPU_SLOT_IDLE);
+	transfer(&x->e, &x->d, false);
+	assert_memory_equal(x->d.flat, x->expected, x->d.size);
+	assert_int_equal(fx_rd64(x->e.fx, ONPU_REG_CNT_MATMULS), matmuls);
+	assert_int_equal(x->e.fx->guest_errors, 0);
+}
+
+static void batch_free(struct batch *x)
+{
+	free(x->a.flat);
+	free(x->b.flat);
+	free(x->bs.flat);
+	free(x->d.flat);
+	free(x->res.flat);
+	free(x->bias.flat);
+	free(x->rs.flat);
+	free(x->cs.flat);
+	free(x->expected);
+	fx_destroy(x->e.fx);
+}
+
+/* Every operand strided or the same for all, with vectors of each matmul or shared. */
+static void batch_strided(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < 8; i++) {
+		bool sa = i & 1, sb = i & 2, vectors = i & 4;
+		struct batch x;
+
+		batch_start(&x, i);
+		x.desc.batch_mode = ONPU_BATCH_STRIDED;
+		x.desc.a_stride = sa ? B_M * B_LD * 2 : 0;
+		x.desc.b_stride = sb ? B_N * B_LD / 2 : 0;
+		x.desc.d_stride = B_M * B_N * 2;
+		x.desc.residual_stride = B_M * B_N * 4;
+		x.desc.flags |= vectors ? ONPU_MATMUL_BATCH_VECTORS : 0;
+		for (uint32_t g = 0; g < BATCH; g++)
+			for (uint32_t r = 0; r < B_M; r++)
+				batch_row(&x, (sa ? g * B_M : 0) + r, g * B_M + r, sb ? g : 0,
+					  vectors ? g : 0, (vectors ? g * B_M : 0) + r);
+		batch_end(&x, BATCH);
+		batch_free(&x);
+	}
+}
+
+static void batch_items(void **state)
+{
+	static const uint32_t order[BATCH] = { 3, 0, 4, 1, 2 };
+	struct onpu_matmul_item *item;
+	struct batch x;
+
+	(void)state;
+	batch_start(&x, 1);
+	item = fx_buffer(x.e.fx, 1, VEC_VA(6), 4096);
+	x.desc.batch_mode = ONPU_BATCH_ITEMS;
+	x.desc.batch_va = VEC_VA(6);
+	/* Addresses are sums: the descriptor's may be before or behind. */
+	x.desc.a_va += 4096;
+	for (uint32_t g = 0; g < BATCH; g++) {
+		item[g] = (struct onpu_matmul_item){
+			.a = (uint64_t)order[g] * B_M * B_LD * 2 - 4096, .b = (BATCH - 1 - g) * B_N * B_LD / 2,
+			.b_scale = (BATCH - 1 - g) * B_N * 4, .d = g * B_M * B_N * 2,
+			.residual = g * B_M * B_N * 4,
+			.c = 12345, .a_scale = 1, .b_zero = 77,	/* of what is not there */
+		};
+		for (uint32_t r = 0; r < B_M; r++)
+			batch_row(&x, order[g] * B_M + r, g * B_M + r, BATCH - 1 - g, 0, r);
+	}
+	batch_end(&x, BATCH);
+	/* An item that is not aligned is found when its turn comes. */
+	item[2].d++;
+	submit_desc(&x.e, &x.desc);
+	fx_expect_error(&x.e.q, ONPU_ERR_DESC);
+	revive(&x.e);
+	item[2].d--;
+	/* And so are items that are not there. */
+	x.desc.batch_va = VEC_VA(6) + 4096 - 3 * 64;
+	submit_desc(&x.e, &x.desc);
+	fx_expect_error(&x.e.q, ONPU_ERR_FAULT);
+	revive(&x.e);
+	batch_free(&x);
+}
+
+/* Groups of rows, each with a matrix of its own, some empty; rows behind the last stay. */
+static void batch_grouped(void **state)
+{
+	static const uint32_t sizes[][BATCH] = {
+		{ 6, 6, 6, 6, 6 }, { 0, 13, 0, 1, 9 }, { 0, 0, 0, 0, 0 }, { 30, 0, 0, 0, 0 },
+		{ 1, 2, 3, 4, 5 }, { 10, 10, 11, 0, 0 }, { 0xffffffff, 1, 0, 0, 0 },
+	};
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		uint32_t *groups, row = 0, matmuls = 0;
+		struct batch x;
+
+		batch_start(&x, i);
+		groups = fx_buffer(x.e.fx, 1, VEC_VA(6), 4096);
+		memcpy(groups, sizes[i], sizeof(sizes[i]));
+		x.desc.batch_mode = ONPU_BATCH_GROUPED;
+		x.desc.batch_va = VEC_VA(6);
+		x.desc.m = BATCH * B_M;
+		x.desc.b_stride = B_N * B_LD / 2;
+		x.desc.flags |= ONPU_MATMUL_BATCH_VECTORS;
+		if (i >= 5) {
+			submit_desc(&x.e, &x.desc);
+			fx_expect_error(&x.e.q, ONPU_ERR_DESC);
+			batch_free(&x);
+			continue;
+		}
+		for (uint32_t g = 0; g < BATCH; g++) {
+			for (uint32_t r = 0; r < sizes[i][g]; r++, row++)
+				batch_row(&x, row, row, g, g, row);
+			matmuls += sizes[i][g] != 0;
+		}
+		batch_end(&x, matmuls);
+		batch_free(&x);
+	}
+}
+
+static void batch_bad(void **state)
+{
+	struct onpu_matmul_desc strided, items, grouped;
+	struct batch x;
+	struct env e;
+
+	(void)state;
+	batch_start(&x, 0);
+	e = x.e;
+	strided = x.desc;
+	strided.batch_mode = ONPU_BATCH_STRIDED;
+	items = x.desc;
+	items.batch_mode = ONPU_BATCH_ITEMS;
+	items.batch_va = A_VA;
+	grouped = x.desc;
+	grouped.batch_mode = ONPU_BATCH_GROUPED;
+	grouped.batch_va = A_VA;
+	BAD_OF(strided, batch, 0);
+	BAD_OF(strided, batch, ONPU_MATMUL_BATCH_MAX + 1);
+	BAD_OF(strided, batch_va, A_VA);
+	BAD_OF(strided, c_stride, 64);		/* no C */
+	BAD_OF(strided, d_stride, 1);		/* the second is not aligned */
+	BAD_OF(items, a_stride, 64);
+	BAD_OF(items, batch_va, 0);
+	BAD_OF(items, batch_va, A_VA + 4);
+	BAD_OF(items, batch, 0);
+	BAD_OF(grouped, a_stride, 64);
+	BAD_OF(grouped, d_stride, 64);
+	BAD_OF(grouped, residual_stride, 64);
+	BAD_OF(grouped, batch_va, A_VA + 2);
+	BAD_OF(grouped, batch_va, 0);
+	BAD_OF(grouped, flags, ONPU_MATMUL_TRANS_A | ONPU_MATMUL_TRANS_B);
+	x.e = e;
+	batch_free(&x);
+}
+
+/* More matmuls than a turn has, and a kill on the way. */
+static void batch_long(void **state)
+{
+	struct batch x;
+
+	(void)state;
+	batch_start(&x, 0);
+	x.desc.batch_mode = ONPU_BATCH_STRIDED;
+	x.desc.batch = 1000;
+	for (uint32_t r = 0; r < B_M; r++)
+		batch_row(&x, r, r, 0, 0, r);
+	batch_end(&x, 1000);
+	x.desc.batch = ONPU_MATMUL_BATCH_MAX;
+	submit_desc(&x.e, &x.desc);
+	onpu_card_run(x.e.fx->card, 5);
+	assert_int_equal(fx_slot(x.e.fx, 0, ONPU_SLOT_STATE), ONPU_SLOT_RUNNING);
+	fx_slot_wr(x.e.fx, 0, ONPU_SLOT_CMD, ONPU_SLOT_KILL);
+	assert_int_equal(fx_settle(&x.e.q), ONPU_SLOT_KILLED);
+	batch_free(&x);
+}
+
 static void operand_faults(void **state)
 {
 	struct onpu_matmul_desc d;
@@ -817,6 +1076,11 @@ int main(void)
 		cmocka_unit_test(bad_scales),
 		cmocka_unit_test(formats),
 		cmocka_unit_test(epilogues),
+		cmocka_unit_test(batch_strided),
+		cmocka_unit_test(batch_items),
+		cmocka_unit_test(batch_grouped),
+		cmocka_unit_test(batch_bad),
+		cmocka_unit_test(batch_long),
 		cmocka_unit_test(operand_faults),
 		cmocka_unit_test(sparse_rows),
 		cmocka_unit_test(too_many_segments),

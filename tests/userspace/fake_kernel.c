@@ -372,7 +372,7 @@ static bool matmul(struct queue *queue, uint64_t desc_va)
 	for (size_t i = offsetof(struct onpu_matmul_desc, a_scale_va); i < sizeof(desc); i++)
 		if (((const uint8_t *)&desc)[i])
 			return bad_packet(queue, ONPU_ERR_DESC);
-	if (desc.reserved0 || !desc.m || !desc.n || !desc.k || desc.flags & ~ONPU_MATMUL_FLAGS ||
+	if (desc.batch || !desc.m || !desc.n || !desc.k || desc.flags & ~ONPU_MATMUL_FLAGS ||
 	    (!(desc.flags & ONPU_MATMUL_ACCUMULATE) && (desc.c_va || desc.ldc || desc.c_type)))
 		return bad_packet(queue, ONPU_ERR_DESC);
 	ta = desc.flags & ONPU_MATMUL_TRANS_A;

@@ -126,10 +126,11 @@ enum onpu_dtype {
 #define ONPU_MATMUL_ACCUMULATE	(1u << 2)	/* sums start from C, not from zero */
 #define ONPU_MATMUL_ALPHA	(1u << 3)	/* multiply the sums by alpha */
 #define ONPU_MATMUL_BETA	(1u << 4)	/* add beta * C; not with ACCUMULATE */
+#define ONPU_MATMUL_BATCH_VECTORS (1u << 5)	/* vectors follow one another, one for each matmul */
 #define ONPU_MATMUL_D_SCALE_ROWS (1u << 6)	/* d_scale, d_zero: one for each row of D, */
 #define ONPU_MATMUL_D_SCALE_COLS (1u << 7)	/* or for each column; else one for all */
 #define ONPU_MATMUL_NO_SATURATE	(1u << 8)	/* D is FP8: overflow gives infinity or NaN */
-#define ONPU_MATMUL_FLAGS	0x1dfu
+#define ONPU_MATMUL_FLAGS	0x1ffu
 
 /** Activation functions; Documentation/numerics.md defines each. */
 enum onpu_activation {
@@ -139,6 +140,28 @@ enum onpu_activation {
 	ONPU_ACT_GELU_TANH = 3,
 	ONPU_ACT_SILU = 4,
 };
+
+/** What a descriptor with more than one matmul does from one to the next. */
+enum onpu_batch_mode {
+	ONPU_BATCH_NONE = 0,
+	ONPU_BATCH_STRIDED = 1,	/* adds the strides; 0: the operand is the same for all */
+	ONPU_BATCH_ITEMS = 2,	/* adds what struct onpu_matmul_item i at batch_va says */
+	ONPU_BATCH_GROUPED = 3,	/* takes u32 i at batch_va rows of A, C, D, residual; strides B */
+};
+#define ONPU_MATMUL_BATCH_MAX	(1u << 20)
+
+/** Bytes to add, modulo 2^64, to the addresses of the descriptor. */
+struct onpu_matmul_item {
+	__u64 a;
+	__u64 b;
+	__u64 c;
+	__u64 d;
+	__u64 residual;
+	__u64 a_scale;
+	__u64 b_scale;
+	__u64 b_zero;
+};
+ONPU_ASSERT_SIZE(struct onpu_matmul_item, 64);
 
 /**
  * D = op(A) * op(B), row-major: element (r, c) of a stored matrix with
@@ -164,7 +187,7 @@ struct onpu_matmul_desc {
 	__u32 m;		/* rows of D, 1 .. DIM_MAX */
 	__u32 n;		/* columns of D */
 	__u32 k;		/* length of the sums */
-	__u32 reserved0;
+	__u32 batch;		/* matmuls, 1 .. BATCH_MAX; 0 without batch_mode */
 	__u64 a_va;
 	__u64 b_va;
 	__u64 c_va;		/* 0 without ACCUMULATE and BETA */
@@ -192,8 +215,14 @@ struct onpu_matmul_desc {
 	__u8 b_scale_type;	/* with b_group: F16 or BF16, else 0 */
 	__u8 activation;	/* enum onpu_activation */
 	__u16 b_group;		/* 32, 64 or 128; 0: B has no groups but those of its type */
-	__u16 reserved5;
-	__u64 reserved6[6];
+	__u8 batch_mode;	/* enum onpu_batch_mode */
+	__u8 reserved0;
+	__u64 a_stride;		/* bytes from matmul to matmul */
+	__u64 b_stride;
+	__u64 c_stride;
+	__u64 d_stride;
+	__u64 residual_stride;
+	__u64 batch_va;		/* items or group sizes */
 	__u64 reserved[2];
 };
 ONPU_ASSERT_SIZE(struct onpu_matmul_desc, 256);

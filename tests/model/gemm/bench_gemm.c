@@ -5,7 +5,7 @@
  * the candidates take turns in one process and the ratios of medians are what counts.
  *
  *   bench_gemm [-t threads] [-r rounds] [-i isa] [-a] [-c] [N ...]
- *      -a: also BF16, F16 and INT8 (ratio to our own F32)
+ *      -a: also the other types, both operands of one (ratio to our own F32)
  *      -c: count the CPU time of the computing thread (one thread only; for busy machines)
  */
 #include <pthread.h>
@@ -24,7 +24,9 @@ char *openblas_get_corename(void);
 #include "pool.h"
 
 #define MAX_ROUNDS 400
-#define CANDIDATES 5
+#define TYPES 10
+#define BLAS TYPES
+#define CANDIDATES (TYPES + 1)
 
 static clockid_t clock_id = CLOCK_MONOTONIC;
 
@@ -55,7 +57,7 @@ struct job {
 	struct onpu_pool *pool;
 	struct onpu_gemm_desc desc;
 	struct onpu_gemm_stats stats;
-	struct onpu_seg seg[3];
+	struct onpu_seg seg[5];
 	int result;
 	int repeat;
 	double seconds;
@@ -89,20 +91,31 @@ static double run_ours(struct job *job)
 static void setup(struct job *job, struct onpu_pool *pool, uint32_t n, uint32_t dtype,
 		  uint32_t isa, uint8_t *a, uint8_t *b, uint8_t *d)
 {
-	uint64_t es = onpu_gemm_elem_bits(dtype) / 8, nn = (uint64_t)n * n;
+	/* Rows in whole bytes, and a scale for each 32 elements along k. */
+	uint64_t ld = (n + 7) & ~7u, size = ld * n * onpu_gemm_elem_bits(dtype) / 8;
+	uint64_t nn = (uint64_t)n * n, groups = (n + 31) / 32;
+	static uint8_t scales[1 << 24];
 
 	memset(job, 0, sizeof(*job));
 	onpu_task_init(&job->task, run_job);
 	job->pool = pool;
-	job->seg[0] = (struct onpu_seg) { a, 0, nn * es };
-	job->seg[1] = (struct onpu_seg) { b, 0, nn * es };
+	memset(scales, 127, sizeof(scales));
+	job->seg[0] = (struct onpu_seg) { a, 0, size };
+	job->seg[1] = (struct onpu_seg) { b, 0, size };
+	job->seg[3] = (struct onpu_seg) { scales, 0, sizeof(scales) };
 	job->seg[2] = (struct onpu_seg) { d, 0, nn * 4 };
 	job->desc = (struct onpu_gemm_desc) {
 		.m = n, .n = n, .k = n, .a_type = dtype, .b_type = dtype, .isa = isa,
-		.lda = n, .ldb = n, .ldd = n,
-		.a = { &job->seg[0], 1, nn * es }, .b = { &job->seg[1], 1, nn * es },
+		.lda = ld, .ldb = ld, .ldd = n,
+		.a = { &job->seg[0], 1, size }, .b = { &job->seg[1], 1, size },
 		.d = { &job->seg[2], 1, nn * 4 },
 	};
+	if (onpu_gemm_is_mx(dtype)) {
+		job->desc.a_scales = (struct onpu_gemm_scales) { .group = 32, .ld = groups,
+			.view = { &job->seg[3], 1, sizeof(scales) } };
+		job->desc.b_scales = job->desc.a_scales;
+		job->desc.b_scales.ld = n;
+	}
 }
 
 static void fill(uint8_t *p, uint64_t n, uint32_t dtype, uint32_t seed)
@@ -124,13 +137,19 @@ static void fill(uint8_t *p, uint64_t n, uint32_t dtype, uint32_t seed)
 			h = (uint16_t)((seed >> 16 & 0x83ff) | 0x3800);
 			memcpy(p + i * 2, &h, 2);
 		} else {
-			p[i] = (uint8_t)(seed >> 24);
+			/* FP8 without infinities and NaNs; an integer is any. */
+			p[i] = (uint8_t)(seed >> 24 & (dtype == ONPU_DTYPE_I8 ? 0xff : 0xbb));
 		}
 	}
 }
 
-static const uint32_t types[4] = { ONPU_DTYPE_F32, ONPU_DTYPE_BF16, ONPU_DTYPE_F16, ONPU_DTYPE_I8 };
-static const char *const type_names[4] = { "f32", "bf16", "f16", "i8" };
+static const uint32_t types[TYPES] = {
+	ONPU_DTYPE_F32, ONPU_DTYPE_BF16, ONPU_DTYPE_F16, ONPU_DTYPE_I8, ONPU_DTYPE_I4,
+	ONPU_DTYPE_E4M3, ONPU_DTYPE_E5M2, ONPU_DTYPE_MX_E4M3, ONPU_DTYPE_MX_E2M3, ONPU_DTYPE_MX_E2M1,
+};
+static const char *const type_names[TYPES] = {
+	"f32", "bf16", "f16", "i8", "i4", "e4m3", "e5m2", "mxfp8", "mxfp6", "mxfp4",
+};
 
 static void bench(struct onpu_pool *pool, uint32_t n, int rounds, uint32_t isa, int ntypes,
 		  int threads)
@@ -138,13 +157,13 @@ static void bench(struct onpu_pool *pool, uint32_t n, int rounds, uint32_t isa, 
 	static double t[CANDIDATES][MAX_ROUNDS];
 	double flop = 2.0 * n * n * n, ref = 0, own;
 	int repeat = (int)(4e8 / flop) + 1;
-	struct job job[4];
-	uint8_t *a[4], *b[4], *d, *e;
+	static struct job job[TYPES];
+	uint8_t *a[TYPES], *b[TYPES], *d, *e;
 
 	d = aligned_alloc(4096, (size_t)n * n * 4 + 4096 - (size_t)n * n * 4 % 4096);
 	e = aligned_alloc(4096, (size_t)n * n * 4 + 4096 - (size_t)n * n * 4 % 4096);
 	for (int i = 0; i < ntypes; i++) {
-		size_t size = ((size_t)n * n * 4 + 4095) & ~(size_t)4095;
+		size_t size = ((size_t)n * (n + 8) * 4 + 4095) & ~(size_t)4095;
 
 		a[i] = aligned_alloc(4096, size);
 		b[i] = aligned_alloc(4096, size);
@@ -165,18 +184,18 @@ static void bench(struct onpu_pool *pool, uint32_t n, int rounds, uint32_t isa, 
 			cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)n, (int)n,
 				    1.0f, (const float *)a[0], (int)n, (const float *)b[0], (int)n,
 				    0.0f, (float *)e, (int)n);
-		t[4][r] = (now() - s) / repeat;
+		t[BLAS][r] = (now() - s) / repeat;
 #endif
 	}
 	own = median(t[0], rounds);
 #ifdef HAVE_CBLAS
-	ref = median(t[4], rounds);
+	ref = median(t[BLAS], rounds);
 #endif
 	printf("N=%-5u threads=%d %-12s %8.1f GFLOP/s", n, threads, job[0].stats.kernel,
 	       flop / own * 1e-9);
 	if (ref > 0)
 		printf("  OpenBLAS %8.1f  ratio %.2f (of the best rounds %.2f)", flop / ref * 1e-9,
-		       ref / own, t[4][0] / t[0][0]);
+		       ref / own, t[BLAS][0] / t[0][0]);
 	for (int i = 1; i < ntypes; i++)
 		printf("  %s %.2f", type_names[i], own / median(t[i], rounds));
 	printf("\n");
@@ -202,7 +221,7 @@ int main(int argc, char **argv)
 		else if (c == 'r')
 			rounds = atoi(optarg);
 		else if (c == 'a')
-			ntypes = 4;
+			ntypes = TYPES;
 		else if (c == 'c')
 			clock_id = CLOCK_THREAD_CPUTIME_ID;
 		else if (c == 'i')
