@@ -28,6 +28,7 @@
 
 #include "gemm_view.h"
 #include "onpu_internal.h"
+#include "stream.h"
 
 #define KEEP_BYTES	(256u << 10)	/* larger arrays are given back after use */
 
@@ -576,9 +577,9 @@ void onpu_view_store32(const struct onpu_view *view, uint32_t value)
 		gemm_view_write(view, 0, &value, sizeof(value));
 }
 
-/* Copies [off, off + len) from one view to the same place of another. */
+/* Copies [off, off + len) from one view to the same place of another; stream: see stream.c. */
 void onpu_view_copy(const struct onpu_view *dst, const struct onpu_view *src, uint64_t off,
-		    uint64_t len)
+		    uint64_t len, bool stream)
 {
 	const struct onpu_seg *d = &dst->segs[find_seg(dst, off)];
 	const struct onpu_seg *s = &src->segs[find_seg(src, off)];
@@ -593,7 +594,10 @@ void onpu_view_copy(const struct onpu_view *dst, const struct onpu_view *src, ui
 		if (n > left)
 			n = left;
 		/* The guest may name the same bytes twice; then the result is undefined. */
-		memmove(d->ptr + (off - d->off), s->ptr + (off - s->off), n);
+		if (stream)
+			onpu_stream_copy(d->ptr + (off - d->off), s->ptr + (off - s->off), n);
+		else
+			memmove(d->ptr + (off - d->off), s->ptr + (off - s->off), n);
 		off += n;
 		len -= n;
 		if (off == d->off + d->len)
@@ -601,10 +605,13 @@ void onpu_view_copy(const struct onpu_view *dst, const struct onpu_view *src, ui
 		if (off == s->off + s->len)
 			s++;
 	}
+	if (stream)
+		onpu_stream_end();
 }
 
 /* off and len are multiples of 4, and so is every segment. */
-void onpu_view_fill(const struct onpu_view *dst, uint64_t off, uint64_t len, uint32_t pattern)
+void onpu_view_fill(const struct onpu_view *dst, uint64_t off, uint64_t len, uint32_t pattern,
+		    bool stream)
 {
 	const struct onpu_seg *d = &dst->segs[find_seg(dst, off)];
 	bool bytes = pattern == (pattern & 0xffu) * 0x01010101u;
@@ -615,7 +622,9 @@ void onpu_view_fill(const struct onpu_view *dst, uint64_t off, uint64_t len, uin
 
 		if (n > len)
 			n = len;
-		if (bytes) {
+		if (stream) {
+			onpu_stream_fill(p, n, pattern);
+		} else if (bytes) {
 			memset(p, (int)(pattern & 0xff), n);
 		} else {
 			for (uint64_t i = 0; i < n; i += sizeof(pattern))
@@ -626,4 +635,6 @@ void onpu_view_fill(const struct onpu_view *dst, uint64_t off, uint64_t len, uin
 		if (off == d->off + d->len)
 			d++;
 	}
+	if (stream)
+		onpu_stream_end();
 }

@@ -378,8 +378,9 @@ uint64_t onpu_view_load64(const struct onpu_view *view);
 void onpu_view_store64(const struct onpu_view *view, uint64_t value);
 void onpu_view_store32(const struct onpu_view *view, uint32_t value);
 void onpu_view_copy(const struct onpu_view *dst, const struct onpu_view *src, uint64_t off,
-		    uint64_t len);
-void onpu_view_fill(const struct onpu_view *dst, uint64_t off, uint64_t len, uint32_t pattern);
+		    uint64_t len, bool stream);
+void onpu_view_fill(const struct onpu_view *dst, uint64_t off, uint64_t len, uint32_t pattern,
+		    bool stream);
 
 /* packet.c, matmul.c: all run as the slot's engine */
 enum step onpu_packet_decode(struct onpu_slot *slot);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "onpu_internal.h"
+#include "stream.h"
 
 #define WINDOW_BYTES	(8ull << 20)
 #define SPREAD_BYTES	(512u << 10)	/* smaller windows stay on one thread */
@@ -23,6 +24,7 @@
 struct spread {
 	struct onpu_slot *slot;
 	uint64_t len, chunk;
+	bool stream;
 };
 
 /* Packets of the ring have the queue's rights, those of a called buffer none. */
@@ -140,14 +142,15 @@ static void spread_item(void *arg, size_t index)
 	uint64_t len = s->len - off < s->chunk ? s->len - off : s->chunk;
 
 	if (slot->packet.opcode == ONPU_OP_FILL)
-		onpu_view_fill(&slot->dma.view[0], off, len, slot->packet.fill.pattern);
+		onpu_view_fill(&slot->dma.view[0], off, len, slot->packet.fill.pattern,
+			       s->stream);
 	else
-		onpu_view_copy(&slot->dma.view[0], &slot->dma.view[1], off, len);
+		onpu_view_copy(&slot->dma.view[0], &slot->dma.view[1], off, len, s->stream);
 }
 
-static bool run_window(struct onpu_slot *slot, uint64_t len)
+static bool run_window(struct onpu_slot *slot, uint64_t len, bool stream)
 {
-	struct spread s = { .slot = slot, .len = len, .chunk = len };
+	struct spread s = { .slot = slot, .len = len, .chunk = len, .stream = stream };
 	struct onpu_pool *pool = slot->card->pool;
 	unsigned int threads = onpu_pool_threads(pool);
 
@@ -183,7 +186,7 @@ static enum step execute_bulk(struct onpu_slot *slot)
 	if (step != STEP_OK)
 		return step;
 	slot->work = len / ONPU_UNIT_BYTES;
-	if (!run_window(slot, len))
+	if (!run_window(slot, len, size >= ONPU_STREAM_MIN))
 		return STEP_STOP;
 	onpu_dma_release(slot);
 	slot->done += len;

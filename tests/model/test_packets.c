@@ -397,7 +397,7 @@ static void copy_and_fill(void **state)
 	finish(&e);
 }
 
-static void large_copy(void **state)
+static void bulk(void **state)
 {
 	struct fx_opts opts = { .vram_size = 128ull << 20 };
 	struct fx_queue q;
@@ -419,6 +419,14 @@ static void large_copy(void **state)
 	fx_submit(&q, &p);
 	assert_int_equal(fx_settle(&q), ONPU_SLOT_IDLE);
 	assert_memory_equal(dst + 1, src, size - 1);
+
+	p = pk_fill(2 * va + 4, size - 8, 0x01020304);
+	fx_submit(&q, &p);
+	assert_int_equal(fx_settle(&q), ONPU_SLOT_IDLE);
+	for (uint64_t i = 1; i < size / 4 - 1; i++)
+		assert_int_equal(((uint32_t *)(void *)dst)[i], 0x01020304);
+	assert_memory_equal(dst + 1, src, 3);
+	assert_memory_equal(dst + size - 4, (uint8_t *)src + size - 5, 4);
 	fx_destroy(fx);
 }
 
@@ -662,7 +670,7 @@ int main(void)
 		cmocka_unit_test(bad_opcodes),
 		cmocka_unit_test(bad_fields),
 		cmocka_unit_test(copy_and_fill),
-		cmocka_unit_test(large_copy),
+		cmocka_unit_test(bulk),
 		cmocka_unit_test(timestamps),
 		cmocka_unit_test(wait_ops),
 		cmocka_unit_test(wait_for_other_queue),
