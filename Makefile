@@ -17,7 +17,7 @@ help:
 	@echo '  demo       install what is missing, build everything, boot the VM, run the demonstration'
 	@echo '  check      run all the tests (T="lint host vm" or a part of them)'
 	@echo '  vm         a shell in a VM with a card (CARDS=2, VRAM=8G; see tools/vm/vm --help)'
-	@echo '  bench      matmul on the card, beside OpenBLAS on the host'
+	@echo '  bench      matmuls beside OpenBLAS, copies beside memcpy, buffers beside an NVMe'
 	@echo '  build      build everything'
 	@echo '  qemu, firmware, module, libaccel, tools'
 	@echo '             build one part (module KDIR=/lib/modules/$$(uname -r)/build: build/onpu.ko'
@@ -57,7 +57,8 @@ demo: build
 	@tools/vm/demo
 
 bench: build
-	@tests/bench/run
+	@tests/bench/matmul
+	@tests/bench/memory
 
 vm: build
 	@tools/vm/vm $(if $(CARDS),--cards $(CARDS)) $(if $(VRAM),--vram $(VRAM))
