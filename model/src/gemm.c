@@ -65,6 +65,7 @@ struct side {
 	const struct onpu_view *view;
 	const struct onpu_gemm_scales *scales;	/* NULL: none */
 	gemm_convert_fn convert;	/* NULL: packing reads the type by itself */
+	bool simd;			/* which versions of the conversions */
 	uint64_t ld;
 	bool k_contiguous;
 	bool is_b;
@@ -198,9 +199,9 @@ static void fetch_scales(const struct onpu_gemm_scales *sc, uint64_t row, uint64
 }
 
 /* Scales n elements from k on of one lane. */
-static void scale_along_k(const struct onpu_gemm_scales *sc, uint64_t lane, uint64_t k, uint32_t n,
-			  float *v)
+static void scale_along_k(const struct side *s, uint64_t lane, uint64_t k, uint32_t n, float *v)
 {
+	const struct onpu_gemm_scales *sc = s->scales;
 	float scales[ROWS_STEP / 32 + 1], zeros[ROWS_STEP / 32 + 1] = { 0 };
 	uint32_t group = sc->group, skip = (uint32_t)(k % group), at = 0;
 
@@ -208,7 +209,7 @@ static void scale_along_k(const struct onpu_gemm_scales *sc, uint64_t lane, uint
 	for (uint32_t i = 0; at < n; i++) {
 		uint32_t run = min_u32(group - skip, n - at);
 
-		gemm_scale_run(v + at, run, scales[i], zeros[i]);
+		gemm_scale_run(v + at, run, scales[i], zeros[i], s->simd);
 		at += run;
 		skip = 0;
 	}
@@ -232,7 +233,7 @@ static void pack_sliver_rows(const struct gemm *g, const struct side *s, uint32_
 
 			rows[r] = fetch(s, lane, g->k0 + k, n, tmp);
 			if (s->scales)
-				scale_along_k(s->scales, lane, g->k0 + k, n, (float *)(void *)tmp);
+				scale_along_k(s, lane, g->k0 + k, n, (float *)(void *)tmp);
 		}
 		g->kern->pack_rows(dst + (size_t)(k / g->kern->ku) * s->lanes, s->lanes, rows,
 				   count, n, s->mode);
@@ -245,14 +246,16 @@ struct lane_scales {
 	float scales[COLS_MAX], zeros[COLS_MAX];
 };
 
-static void scale_across_k(const struct onpu_gemm_scales *sc, struct lane_scales *ls, uint64_t k,
-			   uint64_t lane, uint32_t n, float *v)
+static void scale_across_k(const struct side *s, struct lane_scales *ls, uint64_t k, uint64_t lane,
+			   uint32_t n, float *v)
 {
+	const struct onpu_gemm_scales *sc = s->scales;
+
 	if (ls->group != k / sc->group) {
 		ls->group = k / sc->group;
 		fetch_scales(sc, ls->group, lane, n, ls->scales, ls->zeros);
 	}
-	gemm_scale_each(v, n, ls->scales, sc->zero.n ? ls->zeros : NULL);
+	gemm_scale_each(v, n, ls->scales, sc->zero.n ? ls->zeros : NULL, s->simd);
 }
 
 /* Source with the lanes contiguous: slivers [first, end) together, some source rows at a time. */
@@ -276,7 +279,7 @@ static void pack_slivers_cols(const struct gemm *g, const struct side *s, uint32
 
 			rows[r] = fetch(s, g->k0 + k + r, lane - lead, width, tmp);
 			if (s->scales)
-				scale_across_k(s->scales, &ls, g->k0 + k + r, lane - lead, width,
+				scale_across_k(s, &ls, g->k0 + k + r, lane - lead, width,
 					       (float *)(void *)tmp);
 		}
 		for (uint32_t i = first; i < end; i++) {
@@ -753,6 +756,7 @@ static void set_source(struct side *s, const struct gemm_kernel *kern, uint32_t 
 {
 	s->bits = onpu_gemm_elem_bits(dtype);
 	s->scales = scales->group ? scales : NULL;
+	s->simd = kern->isa >= ONPU_GEMM_ISA_AVX2;
 	if (kern->integer) {
 		s->mode = kern->a_biased && !s->is_b ? GEMM_I8_BIASED : GEMM_I8;
 		s->es = 1;
@@ -764,7 +768,7 @@ static void set_source(struct side *s, const struct gemm_kernel *kern, uint32_t 
 		s->mode = GEMM_F32;
 		s->es = 4;
 		if (dtype != ONPU_DTYPE_F32)
-			s->convert = gemm_convert_to_f32(dtype, kern->isa >= ONPU_GEMM_ISA_AVX2);
+			s->convert = gemm_convert_to_f32(dtype, s->simd);
 	}
 }
 

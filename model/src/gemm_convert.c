@@ -124,17 +124,14 @@ static void i4_to_i8(void *dst, const uint8_t *src, size_t n)
 
 /* Eight elements each. */
 
-TAVX2 GEMM_INLINE __m128i load8(const uint8_t *src, unsigned int bytes)
+TAVX2 GEMM_INLINE __m128i load8(const uint8_t *src)
 {
-	uint64_t v = 0;
-
-	memcpy(&v, src, bytes);
-	return _mm_cvtsi64_si128((long long)v);
+	return _mm_loadl_epi64((const __m128i *)src);
 }
 
 TAVX2 GEMM_INLINE __m256 e4m3_8(const uint8_t *src)
 {
-	__m128i x = _mm_cvtepu8_epi16(load8(src, 8));
+	__m128i x = _mm_cvtepu8_epi16(load8(src));
 	__m128i mag = _mm_and_si128(x, _mm_set1_epi16(0x7f));
 	__m128i nan = _mm_cmpeq_epi16(mag, _mm_set1_epi16(0x7f));
 	__m128i sign = _mm_slli_epi16(_mm_and_si128(x, _mm_set1_epi16(0x80)), 8);
@@ -147,48 +144,42 @@ TAVX2 GEMM_INLINE __m256 e4m3_8(const uint8_t *src)
 
 TAVX2 GEMM_INLINE __m256 e5m2_8(const uint8_t *src)
 {
-	return _mm256_cvtph_ps(_mm_slli_epi16(_mm_cvtepu8_epi16(load8(src, 8)), 8));
-}
-
-/* Eight 6-bit fields of six bytes. */
-TAVX2 GEMM_INLINE __m256i fields6(const uint8_t *src)
-{
-	const __m256i shift = _mm256_setr_epi32(0, 6, 12, 18, 0, 6, 12, 18);
-	uint64_t v = 0;
-	__m256i x;
-
-	memcpy(&v, src, 6);
-	x = _mm256_set_m128i(_mm_set1_epi32((int)(v >> 24)), _mm_set1_epi32((int)(v & 0xffffff)));
-	return _mm256_and_si256(_mm256_srlv_epi32(x, shift), _mm256_set1_epi32(0x3f));
+	return _mm256_cvtph_ps(_mm_slli_epi16(_mm_cvtepu8_epi16(load8(src)), 8));
 }
 
 /*
- * The exponent field put on top of FP32's bias gives y = 2^e * (1 + f). A number is y * factor;
- * with e = 0, where there is no hidden one, it is (y - 1) * 2 * factor.
+ * Eight 6-bit fields of six bytes. Each is brought to the top of 16 bits, then its magnitude to
+ * where FP16 has its lower exponent and upper fraction bits: that is the number times a power of
+ * two, which factor makes up for.
  */
 TAVX2 GEMM_INLINE __m256 fp6_8(const uint8_t *src, const int mbits, const float factor)
 {
-	__m256i x = fields6(src), mag = _mm256_and_si256(x, _mm256_set1_epi32(0x1f));
-	__m256i sign = _mm256_slli_epi32(_mm256_and_si256(x, _mm256_set1_epi32(0x20)), 26);
-	__m256i y = _mm256_add_epi32(_mm256_slli_epi32(mag, 23 - mbits),
-				     _mm256_set1_epi32(127 << 23));
-	__m256i small = _mm256_cmpgt_epi32(_mm256_set1_epi32(1 << mbits), mag);
-	__m256 normal = _mm256_mul_ps(_mm256_castsi256_ps(y), _mm256_set1_ps(factor));
-	__m256 sub = _mm256_mul_ps(_mm256_sub_ps(_mm256_castsi256_ps(y), _mm256_set1_ps(1.0f)),
-				   _mm256_set1_ps(2 * factor));
-	__m256 v = _mm256_blendv_ps(normal, sub, _mm256_castsi256_ps(small));
+	const __m128i bytes = _mm_setr_epi8(0, 1, 0, 1, 1, 2, 2, 3, 3, 4, 3, 4, 4, 5, 5, 6);
+	const __m128i up = _mm_setr_epi16(1 << 10, 1 << 4, 1 << 6, 1 << 8, 1 << 10, 1 << 4, 1 << 6,
+					  1 << 8);
+	__m128i x, mag, half;
+	uint32_t low;
+	uint16_t high;
 
-	return _mm256_or_ps(v, _mm256_castsi256_ps(sign));
+	/* In two parts: bytes that are put together in memory are slow to load. */
+	memcpy(&low, src, sizeof(low));
+	memcpy(&high, src + 4, sizeof(high));
+	x = _mm_insert_epi16(_mm_cvtsi32_si128((int)low), high, 2);
+	x = _mm_mullo_epi16(_mm_shuffle_epi8(x, bytes), up);
+	mag = _mm_srli_epi16(_mm_and_si128(x, _mm_set1_epi16(0x7c00)), mbits);
+	half = _mm_or_si128(_mm_and_si128(x, _mm_set1_epi16((short)0x8000)), mag);
+
+	return _mm256_mul_ps(_mm256_cvtph_ps(half), _mm256_set1_ps(factor));
 }
 
 TAVX2 GEMM_INLINE __m256 e2m3_8(const uint8_t *src)
 {
-	return fp6_8(src, 3, 0.5f);
+	return fp6_8(src, 3, 0x1p14f);
 }
 
 TAVX2 GEMM_INLINE __m256 e3m2_8(const uint8_t *src)
 {
-	return fp6_8(src, 2, 0.125f);
+	return fp6_8(src, 2, 0x1p12f);
 }
 
 /* Eight 4-bit fields of four bytes. */
@@ -213,7 +204,7 @@ TAVX2 GEMM_INLINE __m256 e2m1_8(const uint8_t *src)
 
 TAVX2 GEMM_INLINE __m256 i8_8(const uint8_t *src)
 {
-	return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load8(src, 8)));
+	return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load8(src)));
 }
 
 TAVX2 GEMM_INLINE __m256 i4_8(const uint8_t *src)
@@ -288,19 +279,53 @@ gemm_convert_fn gemm_convert_to_i8(uint32_t dtype)
 }
 
 /* A difference of two small integers is exact, so only the product rounds, if at all. */
-void gemm_scale_run(float *v, size_t n, float scale, float zero)
+static void scale_run_c(float *v, size_t n, float scale, float zero)
 {
 	for (size_t i = 0; i < n; i++)
 		v[i] = (v[i] - zero) * scale;
 }
 
-void gemm_scale_each(float *v, size_t n, const float *scales, const float *zeros)
+static void scale_each_c(float *v, size_t n, const float *scales, const float *zeros)
 {
-	if (zeros)
-		for (size_t i = 0; i < n; i++)
-			v[i] -= zeros[i];
 	for (size_t i = 0; i < n; i++)
-		v[i] *= scales[i];
+		v[i] = (v[i] - (zeros ? zeros[i] : 0)) * scales[i];
+}
+
+#if defined(__x86_64__)
+TAVX2 static void scale_run_avx2(float *v, size_t n, float scale, float zero)
+{
+	size_t i;
+
+	for (i = 0; i + 8 <= n; i += 8)
+		_mm256_storeu_ps(v + i, _mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(v + i),
+								    _mm256_set1_ps(zero)),
+						      _mm256_set1_ps(scale)));
+	scale_run_c(v + i, n - i, scale, zero);
+}
+
+TAVX2 static void scale_each_avx2(float *v, size_t n, const float *scales, const float *zeros)
+{
+	size_t i;
+
+	for (i = 0; i + 8 <= n; i += 8) {
+		__m256 x = _mm256_loadu_ps(v + i);
+
+		if (zeros)
+			x = _mm256_sub_ps(x, _mm256_loadu_ps(zeros + i));
+		_mm256_storeu_ps(v + i, _mm256_mul_ps(x, _mm256_loadu_ps(scales + i)));
+	}
+	scale_each_c(v + i, n - i, scales + i, zeros ? zeros + i : NULL);
+}
+#endif
+
+void gemm_scale_run(float *v, size_t n, float scale, float zero, bool simd)
+{
+	SIMD(scale_run)(v, n, scale, zero);
+}
+
+void gemm_scale_each(float *v, size_t n, const float *scales, const float *zeros, bool simd)
+{
+	SIMD(scale_each)(v, n, scales, zeros);
 }
 
 void gemm_convert_scales(float *dst, const uint8_t *src, size_t n, uint32_t dtype)

@@ -21,8 +21,8 @@ gemm_convert_fn gemm_convert_to_f32(uint32_t dtype, bool simd);
 gemm_convert_fn gemm_convert_to_i8(uint32_t dtype);
 
 /* v[i] = (v[i] - zero) * scale, with one of each or one for each element; zeros may be NULL. */
-void gemm_scale_run(float *v, size_t n, float scale, float zero);
-void gemm_scale_each(float *v, size_t n, const float *scales, const float *zeros);
+void gemm_scale_run(float *v, size_t n, float scale, float zero, bool simd);
+void gemm_scale_each(float *v, size_t n, const float *scales, const float *zeros, bool simd);
 
 /* n scales (UE8M0 as dtype 0, F16, BF16) and n zero points (I8) to FP32. */
 void gemm_convert_scales(float *dst, const uint8_t *src, size_t n, uint32_t dtype);
