@@ -42,7 +42,7 @@ struct onpu_vram_mgr;
 /** ONPU_MAX_FILE_BOS - buffer objects that one file may have handles of */
 #define ONPU_MAX_FILE_BOS	65536
 /** ONPU_MAX_MAPPINGS - mappings that an address space may have */
-#define ONPU_MAX_MAPPINGS	262144
+#define ONPU_MAX_MAPPINGS	65536
 
 /** ONPU_VA_USER_START - lowest address that VM_BIND takes */
 #define ONPU_VA_USER_START	((u64)SZ_4K)

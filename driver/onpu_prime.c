@@ -108,7 +108,7 @@ static struct sg_table *prime_map_pages(struct dma_buf_attachment *attach, struc
 	if (IS_ERR(sgt))
 		return sgt;
 
-	ret = dma_map_sgtable(attach->dev, sgt, dir, 0);
+	ret = dma_map_sgtable(attach->dev, sgt, dir, DMA_ATTR_SKIP_CPU_SYNC);
 	if (ret) {
 		sg_free_table(sgt);
 		kfree(sgt);
@@ -142,7 +142,7 @@ static void prime_unmap_dma_buf(struct dma_buf_attachment *attach, struct sg_tab
 {
 	struct onpu_bo *bo = to_onpu_bo(attach->dmabuf->priv);
 
-	dma_unmap_sgtable(attach->dev, sgt, dir, 0);
+	dma_unmap_sgtable(attach->dev, sgt, dir, DMA_ATTR_SKIP_CPU_SYNC);
 	sg_free_table(sgt);
 	kfree(sgt);
 	atomic_dec(&bo->dma_buf_maps);

@@ -14,6 +14,9 @@
  * pages of an exported object mapped. Those pages stay until the object is freed,
  * which that device's attachment prevents as long as it lasts.
  *
+ * Memory is coherent and mapped for as long as it is there, perhaps by several
+ * devices at once, so no mapping and unmapping synchronises anything.
+ *
  * Locking: TTM calls with the reservation of the object held, except when the
  * card goes; then nobody else populates any more.
  */
@@ -128,7 +131,7 @@ static void tt_unmap(struct onpu_tt *otm)
 
 	kvfree(otm->base.dma_address);
 	otm->base.dma_address = NULL;
-	dma_unmap_sgtable(dev, otm->sgt, DMA_BIDIRECTIONAL, 0);
+	dma_unmap_sgtable(dev, otm->sgt, DMA_BIDIRECTIONAL, DMA_ATTR_SKIP_CPU_SYNC);
 	sg_free_table(otm->sgt);
 	kfree(otm->sgt);
 	otm->sgt = NULL;
@@ -151,7 +154,7 @@ static int tt_map(struct onpu_tt *otm)
 		goto err_addr;
 	}
 
-	ret = dma_map_sgtable(drm->dev, otm->sgt, DMA_BIDIRECTIONAL, 0);
+	ret = dma_map_sgtable(drm->dev, otm->sgt, DMA_BIDIRECTIONAL, DMA_ATTR_SKIP_CPU_SYNC);
 	if (ret)
 		goto err_sgt;
 

@@ -182,7 +182,7 @@ static int userptr_map(struct onpu_userptr *up, struct drm_device *drm)
 	if (IS_ERR(sgt))
 		return PTR_ERR(sgt);
 
-	ret = dma_map_sgtable(drm->dev, sgt, userptr_dir(up), 0);
+	ret = dma_map_sgtable(drm->dev, sgt, userptr_dir(up), DMA_ATTR_SKIP_CPU_SYNC);
 	if (ret) {
 		sg_free_table(sgt);
 		kfree(sgt);
@@ -197,7 +197,8 @@ static void userptr_unmap(struct onpu_ext *ext)
 {
 	struct onpu_userptr *up = to_userptr(ext);
 
-	dma_unmap_sgtable(ext->odev->drm.dev, ext->sgt, userptr_dir(up), 0);
+	dma_unmap_sgtable(ext->odev->drm.dev, ext->sgt, userptr_dir(up),
+			  DMA_ATTR_SKIP_CPU_SYNC);
 	sg_free_table(ext->sgt);
 	kfree(ext->sgt);
 	ext->sgt = NULL;

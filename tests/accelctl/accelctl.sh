@@ -6,7 +6,7 @@ accelctl=accelctl
 jsoncheck=$(dirname "$0")/jsoncheck
 . "$(dirname "$0")/lib/cases.sh"
 
-echo "1..63"
+echo "1..72"
 usage_cases
 
 text 0 "ready" list
@@ -44,6 +44,29 @@ json 2 error.code=usage -- bench matmul -m 2147483647 -n 1 -k 1
 json 4 error.code=device-error -- bench matmul -m 200000 -n 200000 -k 1
 json 5 error.code=timeout -- bench matmul -m 1024 -n 1024 -k 1024 --iterations 100000 --timeout 1
 
+# Who has memory: nobody, then somebody that holds a node.
+text 0 "No process has a card open" memory
+json 0 cards.0.index=0 cards.0.pci_address="$pci" cards.0.known=true cards.0.memory_size \
+	cards.0.memory_visible cards.0.memory_used cards.0.host_memory_used unreadable_processes=0 \
+	-- memory
+sleep 1000 3<"$node" 4<&3 &
+holder=$!
+json 0 processes.0.pid=$holder processes.0.name=sleep "processes.0.pci_address=$pci" \
+	processes.0.clients=1 processes.0.vram.total=0 processes.0.system.shared=0 \
+	processes.0.vram.resident=0 processes.0.system.active=0 -- memory "$pci"
+text 0 "^ *$holder  sleep " memory
+kill $holder
+accelctl bench matmul -m 1024 -n 1024 -k 1024 --iterations 100000 --timeout 60 >/dev/null 2>&1 &
+bench=$!
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+	sleep 0.5
+	"$accelctl" memory | grep -q 'accelctl .* MiB' && break
+done
+text 0 "accelctl .* MiB" memory
+json 0 processes.0.name=accelctl processes.0.clients=1 -- memory 0
+kill $bench
+json 3 error.code=no-device -- memory 99
+
 # Nobody but root may open the node.
 chmod 600 "$node"
 cp "$jsoncheck" "$(command -v accelctl)" "$dir/" 2>/dev/null
@@ -61,6 +84,7 @@ json 0 devices.0.state=unbound devices.0.index=null devices.0.driver=null \
 	"devices.0.pci_address=$pci" -- list
 json 6 error.code=driver-not-bound "device.pci_address=$pci" device.state=unbound \
 	device.pci.bars.0.size -- info "$pci"
+json 0 cards.0.known=false -- memory
 json 6 error.code=driver-not-bound -- selftest "$pci"
 text 6 "is not bound to it" bench matmul -d "$pci"
 echo "$pci" >/sys/bus/pci/drivers/onpu/bind

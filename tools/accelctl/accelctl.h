@@ -62,7 +62,7 @@ struct command {
 	enum status (*run)(struct ctl *ctl);
 };
 
-extern const struct command command_list, command_info, command_selftest, command_bench;
+extern const struct command command_list, command_info, command_memory, command_selftest, command_bench;
 
 /* ---- output.c ---- */
 

@@ -24,7 +24,7 @@
 #define VERSION_TEXT "accelctl 0.1.0"
 
 static const struct command *const commands[] = {
-	&command_list, &command_info, &command_selftest, &command_bench,
+	&command_list, &command_info, &command_memory, &command_selftest, &command_bench,
 };
 
 static const char common_options[] =

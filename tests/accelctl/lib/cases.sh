@@ -75,6 +75,7 @@ usage_cases() {
 	text 0 "Usage: accelctl COMMAND" help
 	text 0 "Usage: accelctl list" list --help
 	text 0 "Usage: accelctl info \[DEVICE\]" info -h
+	text 0 "Usage: accelctl memory \[DEVICE\]" memory --help
 	text 0 "Usage: accelctl selftest" selftest --help
 	text 0 "--check\[=HOW\]" bench --help
 	text 0 "^accelctl [0-9]" --version
