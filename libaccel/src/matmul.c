@@ -79,8 +79,10 @@ static int check_types(const struct accel_queue *queue, struct accel_matmul *p)
 	const struct drm_onpu_query_device *caps = &queue->context->device->caps;
 	uint32_t result = p->a.type == ACCEL_TYPE_I8 ? ACCEL_TYPE_I32 : ACCEL_TYPE_F32;
 
-	if (!accel_type_size(p->a.type))
+	if (!accel_type_bits(p->a.type))
 		return fail(-EINVAL, "a: unknown type %u", p->a.type);
+	if (p->a.type > ACCEL_TYPE_E5M2)
+		return fail(-ENOTSUP, "a is %s: that takes an accel_plan_create()", type_text(p->a.type));
 	if (p->b.type == ACCEL_TYPE_DEFAULT)
 		p->b.type = p->a.type;
 	if (p->d.type == ACCEL_TYPE_DEFAULT)

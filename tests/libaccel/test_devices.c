@@ -191,7 +191,13 @@ static void types(void **state)
 	assert_int_equal(accel_type_size(UINT32_MAX), 0);
 	assert_string_equal(accel_type_name(ACCEL_TYPE_BF16), "bf16");
 	assert_null(accel_type_name(0));
-	assert_null(accel_type_name(6));
+	assert_int_equal(accel_type_size(ACCEL_TYPE_E4M3), 1);
+	assert_int_equal(accel_type_size(ACCEL_TYPE_I4), 0);
+	assert_int_equal(accel_type_bits(ACCEL_TYPE_I4), 4);
+	assert_int_equal(accel_type_bits(ACCEL_TYPE_MXFP6_E3M2), 6);
+	assert_int_equal(accel_type_bits(14), 0);
+	assert_string_equal(accel_type_name(ACCEL_TYPE_MXFP4_E2M1), "mxfp4_e2m1");
+	assert_null(accel_type_name(14));
 	assert_int_equal(accel_version(), ACCEL_VERSION);
 	assert_non_null(accel_error_detail());
 }

@@ -8,6 +8,7 @@
  */
 #define _GNU_SOURCE
 #include "fake_kernel.h"
+#include "fake_matmul.h"
 #include "../../tools/accelctl/reference.h"
 
 #include "../../libaccel/src/os.h"
@@ -358,6 +359,23 @@ static bool bad_packet(struct queue *queue, uint32_t error)
 	return false;
 }
 
+static bool access_for_matmul(void *queue, uint64_t va, void *data, uint64_t size, bool write)
+{
+	return access_vm(queue, va, data, size,
+			 write ? ONPU_FAULT_ACCESS_WRITE : ONPU_FAULT_ACCESS_READ);
+}
+
+/* Whether a descriptor has anything that the reference of plain products does not know. */
+static bool asks_for_more(const struct onpu_matmul_desc *desc)
+{
+	for (size_t i = offsetof(struct onpu_matmul_desc, a_scale_va); i < sizeof(*desc); i++)
+		if (((const uint8_t *)desc)[i])
+			return true;
+	return desc->a_type != desc->b_type || desc->a_type > ONPU_DTYPE_I8 ||
+	       desc->d_type != (desc->a_type == ONPU_DTYPE_I8 ? ONPU_DTYPE_I32 : ONPU_DTYPE_F32) ||
+	       desc->flags & ~(ONPU_MATMUL_TRANS_A | ONPU_MATMUL_TRANS_B | ONPU_MATMUL_ACCUMULATE);
+}
+
 static bool matmul(struct queue *queue, uint64_t desc_va)
 {
 	struct ref_matrix a = { 0 }, b = { 0 }, c = { 0 }, d = { 0 };
@@ -368,11 +386,14 @@ static bool matmul(struct queue *queue, uint64_t desc_va)
 		return bad_packet(queue, ONPU_ERR_PACKET);
 	if (!access_vm(queue, desc_va, &desc, sizeof(desc), ONPU_FAULT_ACCESS_READ))
 		return false;
-	/* What this kernel does not compute is not asked for. */
-	for (size_t i = offsetof(struct onpu_matmul_desc, a_scale_va); i < sizeof(desc); i++)
-		if (((const uint8_t *)&desc)[i])
-			return bad_packet(queue, ONPU_ERR_DESC);
-	if (desc.batch || !desc.m || !desc.n || !desc.k || desc.flags & ~ONPU_MATMUL_FLAGS ||
+	if (desc.reserved0 || desc.reserved[0] || desc.reserved[1])
+		return bad_packet(queue, ONPU_ERR_DESC);
+	if (asks_for_more(&desc)) {
+		uint32_t error = fake_matmul(&desc, access_for_matmul, queue);
+
+		return !error || (error != ONPU_ERR_FAULT && bad_packet(queue, error));
+	}
+	if ( !desc.m || !desc.n || !desc.k || desc.flags & ~ONPU_MATMUL_FLAGS ||
 	    (!(desc.flags & ONPU_MATMUL_ACCUMULATE) && (desc.c_va || desc.ldc || desc.c_type)))
 		return bad_packet(queue, ONPU_ERR_DESC);
 	ta = desc.flags & ONPU_MATMUL_TRANS_A;
@@ -756,7 +777,7 @@ static int query(struct file *file, struct drm_onpu_dev_query *arg)
 {
 	const struct drm_onpu_query_device device = {
 		.hw_version = 0x10000, .serial = 100 + file->card, .opcodes = 0x3fe,
-		.dtypes_in = 0x1e, .dtypes_out = 1u << ONPU_DTYPE_F32 | 1u << ONPU_DTYPE_I32,
+		.dtypes_in = 0x3fde, .dtypes_out = 0xfe,
 		.cores = 4, .core_clock_khz = 1000000, .dim_max = 65536, .slots = 4,
 	};
 	const struct drm_onpu_query_memory memory = {

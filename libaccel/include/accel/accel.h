@@ -81,13 +81,27 @@ enum accel_type {
 	ACCEL_TYPE_BF16 = 2,	/**< bfloat16: the upper half of a binary32 */
 	ACCEL_TYPE_F16 = 3,	/**< IEEE 754 binary16 */
 	ACCEL_TYPE_I8 = 4,	/**< two's complement, 8 bits */
-	ACCEL_TYPE_I32 = 5	/**< two's complement, 32 bits */
+	ACCEL_TYPE_I32 = 5,	/**< two's complement, 32 bits */
+	ACCEL_TYPE_E4M3 = 6,	/**< OCP OFP8 E4M3 */
+	ACCEL_TYPE_E5M2 = 7,	/**< OCP OFP8 E5M2 */
+	ACCEL_TYPE_I4 = 8,	/**< two's complement, 4 bits; two in a byte, the lower half first */
+	ACCEL_TYPE_MXFP8_E4M3 = 9,	/**< OCP MXFP8; a UE8M0 scale for each 32 along k, as all MX types */
+	ACCEL_TYPE_MXFP8_E5M2 = 10,	/**< OCP MXFP8 */
+	ACCEL_TYPE_MXFP6_E2M3 = 11,	/**< OCP MXFP6; four in three bytes, the lowest bits first */
+	ACCEL_TYPE_MXFP6_E3M2 = 12,	/**< OCP MXFP6 */
+	ACCEL_TYPE_MXFP4_E2M1 = 13	/**< OCP MXFP4; two in a byte, the lower half first */
 };
 
-/** Bytes of an element of @p type (enum accel_type), 0 if there is no such type. */
+/**
+ * Bytes of an element of @p type (enum accel_type), 0 if there is no such type or it has no
+ * whole byte: see accel_type_bits().
+ */
 ACCEL_API size_t accel_type_size(uint32_t type);
 
-/** Name of @p type ("f32", "bf16", "f16", "i8", "i32"), NULL if there is no such type. */
+/** Bits of an element of @p type, 0 if there is no such type. */
+ACCEL_API unsigned int accel_type_bits(uint32_t type);
+
+/** Name of @p type ("f32", "bf16", "mxfp4_e2m1"), NULL if there is no such type. */
 ACCEL_API const char *accel_type_name(uint32_t type);
 
 /* ---- Devices --------------------------------------------------------- */
@@ -506,6 +520,166 @@ ACCEL_API int accel_matmul_many_async(struct accel_queue *queue, const struct ac
 /** accel_matmul_many_async() and wait. */
 ACCEL_API int accel_matmul_many(struct accel_queue *queue, const struct accel_matmul *matmuls,
 				unsigned int count);
+
+/* ---- Matmul plans ----------------------------------------------------
+ *
+ * Everything that the card's matmul can do: all types and mixed pairs, block scales, an
+ * epilogue, batches. A plan is checked once when it is created and run as often as wanted, with
+ * operands that are only checked for their place. numerics.md defines the result bit by bit.
+ */
+
+/** Flags of struct accel_plan_config, besides ACCEL_MATMUL_TRANS_A, _TRANS_B and _ACCUMULATE. */
+#define ACCEL_PLAN_ALPHA	(1u << 3)	/**< multiply by alpha */
+#define ACCEL_PLAN_BETA		(1u << 4)	/**< add beta * C; not with ACCUMULATE */
+#define ACCEL_PLAN_BATCH_VECTORS (1u << 5)	/**< each matmul of a batch has vectors of its own */
+#define ACCEL_PLAN_D_SCALE_ROWS	(1u << 6)	/**< d_scale and d_zero have an element per row of D, */
+#define ACCEL_PLAN_D_SCALE_COLS	(1u << 7)	/**< or per column, else one for all of D */
+#define ACCEL_PLAN_NO_SATURATE	(1u << 8)	/**< FP8 results overflow to infinity or NaN */
+#define ACCEL_PLAN_ROW_SCALE	(1u << 16)	/**< multiply by m F32 */
+#define ACCEL_PLAN_COL_SCALE	(1u << 17)	/**< multiply by n F32 */
+#define ACCEL_PLAN_D_SCALE	(1u << 18)	/**< multiply by F32 before the conversion to D */
+#define ACCEL_PLAN_D_ZERO	(1u << 19)	/**< add I8 zero points; D is I8 */
+#define ACCEL_PLAN_B_ZERO	(1u << 20)	/**< the groups of B have I8 zero points */
+
+/** Activation functions. */
+enum accel_activation {
+	ACCEL_ACTIVATION_NONE = 0,
+	ACCEL_ACTIVATION_RELU = 1,
+	ACCEL_ACTIVATION_GELU_ERF = 2,
+	ACCEL_ACTIVATION_GELU_TANH = 3,
+	ACCEL_ACTIVATION_SILU = 4
+};
+
+/** Batches. */
+enum accel_batch {
+	ACCEL_BATCH_NONE = 0,		/**< one matmul */
+	ACCEL_BATCH_STRIDED = 1,	/**< operands at fixed distances; 0: the same for all */
+	ACCEL_BATCH_ITEMS = 2,		/**< operands where struct accel_plan_item says */
+	ACCEL_BATCH_GROUPED = 3		/**< groups of rows, each with a B; uint32_t sizes in ITEMS */
+};
+
+/**
+ * Of ACCEL_BATCH_ITEMS: bytes that are added, modulo 2^64, to where the operands of the run
+ * start. Stands in card-visible memory; the card reads it when it gets there. Every place
+ * must be in a buffer of the context that stays until the work is done.
+ */
+struct accel_plan_item {
+	uint64_t a, b, c, d, residual, a_scale, b_scale, b_zero;
+};
+
+/** What an operand of a run is: the index into its array of places. */
+enum accel_operand {
+	ACCEL_OPERAND_A = 0,
+	ACCEL_OPERAND_B = 1,
+	ACCEL_OPERAND_C = 2,
+	ACCEL_OPERAND_D = 3,
+	ACCEL_OPERAND_A_SCALE = 4,	/**< UE8M0, if A is of an MX type */
+	ACCEL_OPERAND_B_SCALE = 5,	/**< UE8M0, or b_scale_type if B has groups */
+	ACCEL_OPERAND_B_ZERO = 6,
+	ACCEL_OPERAND_BIAS = 7,
+	ACCEL_OPERAND_ROW_SCALE = 8,
+	ACCEL_OPERAND_COL_SCALE = 9,
+	ACCEL_OPERAND_RESIDUAL = 10,
+	ACCEL_OPERAND_D_SCALE = 11,
+	ACCEL_OPERAND_D_ZERO = 12,
+	ACCEL_OPERAND_ITEMS = 13	/**< items or group sizes of a batch */
+};
+/** Operands that this header knows. */
+#define ACCEL_OPERANDS	14u
+
+/**
+ * What a plan computes. Steps in this order, each if it is asked for: sums (from C with
+ * ACCUMULATE), row scale, column scale, alpha, beta * C, bias, activation, residual, d_scale,
+ * conversion to D's type, d_zero.
+ *
+ * Sums of two floating-point operands are F32, of two integers I32. An I8 or I4 B with
+ * b_group set is a floating-point operand. Scales and zero points of groups are stored like
+ * their operand, with a group in the place of 32 or b_group elements of k.
+ */
+struct accel_plan_config {
+	size_t size;		/**< sizeof(struct accel_plan_config) */
+	uint32_t flags;		/**< ACCEL_MATMUL_TRANS_*, ACCEL_MATMUL_ACCUMULATE, ACCEL_PLAN_* */
+	uint32_t m;		/**< rows of D; GROUPED: of all groups together at most */
+	uint32_t n;		/**< columns of D */
+	uint32_t k;		/**< length of the sums */
+	uint32_t a_type;	/**< enum accel_type */
+	uint32_t b_type;	/**< DEFAULT: as A */
+	uint32_t c_type;	/**< ACCUMULATE: that of the sums; BETA: F32, BF16, F16; DEFAULT: of the sums, F32 */
+	uint32_t d_type;	/**< DEFAULT: that of the sums; else F32, BF16, F16, E4M3, E5M2, I8 */
+	uint32_t bias_type;	/**< F32, BF16, F16; DEFAULT: no bias */
+	uint32_t residual_type;	/**< F32, BF16, F16; DEFAULT: no residual */
+	uint32_t b_group;	/**< 32, 64, 128, or 0 */
+	uint32_t b_scale_type;	/**< F16 or BF16 with b_group, else DEFAULT */
+	uint32_t activation;	/**< enum accel_activation */
+	float alpha;		/**< with ACCEL_PLAN_ALPHA, else 0 */
+	float beta;		/**< with ACCEL_PLAN_BETA, else 0 */
+	uint32_t batch_mode;	/**< enum accel_batch */
+	uint32_t batch;		/**< matmuls or groups; 0 without batch_mode */
+	uint64_t lda;		/**< elements from row to row, 0: no gaps; as all that follow */
+	uint64_t ldb;		/**< of B */
+	uint64_t ldc;		/**< of C */
+	uint64_t ldd;		/**< of D */
+	uint64_t ldr;		/**< of the residual */
+	uint64_t lda_scale;	/**< of the scales of A */
+	uint64_t ldb_scale;	/**< of the scales and zero points of B */
+	uint64_t a_stride;	/**< bytes from matmul to matmul of a STRIDED batch; scales follow */
+	uint64_t b_stride;	/**< of a GROUPED one too */
+	uint64_t c_stride;	/**< of C */
+	uint64_t d_stride;	/**< of D; not 0 */
+	uint64_t residual_stride;	/**< of the residual */
+};
+
+/** Zeroes @p config and sets its size. */
+static inline void accel_plan_config_init(struct accel_plan_config *config)
+{
+	memset(config, 0, sizeof(*config));
+	config->size = sizeof(*config);
+}
+
+struct accel_plan;
+
+/**
+ * Checks @p config against the card of @p context and makes a plan of it. The plan may be run on
+ * every queue of every context of cards that take the same.
+ *
+ * Errors: -EINVAL (dimension, leading dimension, stride, flags; the detail names it), -ENOTSUP
+ * (types that the card does not multiply or convert to).
+ */
+ACCEL_API int accel_plan_create(struct accel_context *context, const struct accel_plan_config *config,
+				struct accel_plan **plan);
+
+/** Destroys a plan. Work that it submitted goes on. */
+ACCEL_API void accel_plan_destroy(struct accel_plan *plan);
+
+/**
+ * Bytes that operand @p operand (enum accel_operand) of a run needs from where it starts; 0 if
+ * the plan does not use it. In an ITEMS batch: of one matmul.
+ */
+ACCEL_API uint64_t accel_plan_operand_size(const struct accel_plan *plan, uint32_t operand);
+
+/** Where an operand starts. */
+struct accel_place {
+	struct accel_buffer *buffer;	/**< NULL: an operand that the plan does not use */
+	uint64_t offset;		/**< bytes, a multiple of the element size */
+};
+
+/**
+ * Runs a plan with the @p count operands at @p places, in the order of enum accel_operand (what is
+ * behind the last one counts as not given; ACCEL_OPERANDS is enough for every plan).
+ *
+ * D must not overlap another operand, except that C or the residual may be D: same place, leading
+ * dimension, type and stride. Overlaps within batches are not looked for.
+ *
+ * Errors: -EINVAL (operand missing or not used, range, alignment, overlap), -EACCES (D is
+ * CARD_READONLY), -EXDEV (buffer of another context, card that takes less), -ECANCELED.
+ */
+ACCEL_API int accel_plan_run_async(struct accel_queue *queue, const struct accel_plan *plan,
+				   const struct accel_place *places, unsigned int count,
+				   struct accel_event **event);
+
+/** accel_plan_run_async() and wait. */
+ACCEL_API int accel_plan_run(struct accel_queue *queue, const struct accel_plan *plan,
+			     const struct accel_place *places, unsigned int count);
 
 #ifdef __cplusplus
 }
