@@ -6,7 +6,7 @@ accelctl=accelctl
 jsoncheck=$(dirname "$0")/jsoncheck
 . "$(dirname "$0")/lib/cases.sh"
 
-echo "1..72"
+echo "1..91"
 usage_cases
 
 text 0 "ready" list
@@ -32,12 +32,16 @@ json 3 error.code=no-device -- selftest /dev/null
 json 0 tests.0.verdict=pass tests.10.verdict=pass failed=0 -- selftest
 text 0 "All 11 tests passed" selftest "$pci"
 
-for type in f32 bf16 fp16 int8; do
+for type in f32 bf16 fp16 int8 int4 e4m3 e5m2 mxfp8 mxfp8-e5m2 mxfp6 mxfp6-e3m2 mxfp4; do
 	json 0 parameters.type=$type result.gops_pipelined check.wrong=0 check.checked=1024 \
 		check.elements=6400 -- bench matmul --type $type -m 64 -n 100 -k 70 --iterations 3 --check
 	json 0 check.wrong=0 check.checked=600 -- bench matmul --type $type -m 20 -n 30 -k 40 \
 		--trans-a --trans-b --accumulate --check=full --iterations 1
 done
+json 0 check.wrong=0 parameters.b_type=mxfp4 -- bench matmul --type bf16 --b-type mxfp4 -m 21 -n 31 \
+	-k 70 --trans-b --check=full --iterations 1
+json 0 check.wrong=0 -- bench matmul --type int8 --b-type int4 -m 21 -n 31 -k 70 --check=full --iterations 1
+json 4 error.code=device-error -- bench matmul --type int8 --b-type f32 -m 2 -n 2 -k 2
 text 0 "GFLOP/s" bench matmul -m 33 -n 44 -k 55 --iterations 2
 text 0 "GOP/s" bench matmul --type int8 -m 33 -n 44 -k 55 --iterations 2 --seed 9
 json 2 error.code=usage -- bench matmul -m 2147483647 -n 1 -k 1

@@ -32,6 +32,13 @@ json 0 check.wrong=0 check.checked=1024 check.elements=2000 -- bench matmul -m 4
 	--iterations 2 --check
 json 0 check.wrong=0 check.checked=120 -- bench matmul --type int8 -m 10 -n 12 -k 9 --trans-a \
 	--accumulate --check=full
+for type in bf16 fp16 int4 e4m3 e5m2 mxfp8 mxfp8-e5m2 mxfp6 mxfp6-e3m2 mxfp4; do
+	json 0 check.wrong=0 check.checked=77 parameters.type=$type -- bench matmul --type $type -m 7 -n 11 \
+		-k 70 --trans-b --accumulate --check=full --iterations 1
+done
+json 0 check.wrong=0 -- bench matmul --type mxfp6 -m 7 -n 11 -k 33 --trans-a --check=full --iterations 1
+json 0 check.wrong=0 parameters.b_type=mxfp4 -- bench matmul --type fp16 --b-type mxfp4 -m 9 -n 9 -k 40 --check
+json 2 error.code=usage -- bench matmul --b-type f64
 # The firmware of that card has no heartbeat: a test must fail, and the others still run.
 json 1 tests.1.verdict=fail tests.10.verdict=pass failed=1 error.code=check-failed -- selftest
 text 1 "FAIL  firmware-heartbeat" selftest

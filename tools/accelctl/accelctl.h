@@ -31,6 +31,7 @@ enum status {
 
 struct bench {
 	uint32_t type;
+	uint32_t b_type;	/* 0: as type */
 	uint32_t m, n, k;
 	uint32_t flags;
 	unsigned int iterations;

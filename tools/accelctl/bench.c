@@ -19,11 +19,12 @@
 
 #define SAMPLE 1024
 
-enum { OPT_TYPE = 1000, OPT_ITERATIONS, OPT_CHECK, OPT_SEED, OPT_TRANS_A, OPT_TRANS_B, OPT_ACCUMULATE,
+enum { OPT_TYPE = 1000, OPT_B_TYPE, OPT_ITERATIONS, OPT_CHECK, OPT_SEED, OPT_TRANS_A, OPT_TRANS_B, OPT_ACCUMULATE,
        OPT_M, OPT_N, OPT_K };
 
 static const struct option options[] = {
 	{ "type", required_argument, NULL, OPT_TYPE },
+	{ "b-type", required_argument, NULL, OPT_B_TYPE },
 	{ "iterations", required_argument, NULL, OPT_ITERATIONS },
 	{ "check", optional_argument, NULL, OPT_CHECK },
 	{ "seed", required_argument, NULL, OPT_SEED },
@@ -41,8 +42,24 @@ static const struct {
 	uint32_t type;
 } type_names[] = {
 	{ "f32", ACCEL_TYPE_F32 }, { "bf16", ACCEL_TYPE_BF16 }, { "fp16", ACCEL_TYPE_F16 },
-	{ "int8", ACCEL_TYPE_I8 }, { "f16", ACCEL_TYPE_F16 }, { "i8", ACCEL_TYPE_I8 },
+	{ "int8", ACCEL_TYPE_I8 }, { "int4", ACCEL_TYPE_I4 }, { "e4m3", ACCEL_TYPE_E4M3 },
+	{ "e5m2", ACCEL_TYPE_E5M2 }, { "mxfp8", ACCEL_TYPE_MXFP8_E4M3 },
+	{ "mxfp8-e5m2", ACCEL_TYPE_MXFP8_E5M2 }, { "mxfp6", ACCEL_TYPE_MXFP6_E2M3 },
+	{ "mxfp6-e3m2", ACCEL_TYPE_MXFP6_E3M2 }, { "mxfp4", ACCEL_TYPE_MXFP4_E2M1 },
+	{ "f16", ACCEL_TYPE_F16 }, { "i8", ACCEL_TYPE_I8 }, { "i4", ACCEL_TYPE_I4 },
 };
+
+#define TYPE_NAMES "f32, bf16, fp16, int8, int4, e4m3, e5m2, mxfp8, mxfp8-e5m2, mxfp6, mxfp6-e3m2, mxfp4"
+
+static bool is_integer(uint32_t type)
+{
+	return type == ACCEL_TYPE_I8 || type == ACCEL_TYPE_I4;
+}
+
+static bool is_mx(uint32_t type)
+{
+	return type >= ACCEL_TYPE_MXFP8_E4M3 && type <= ACCEL_TYPE_MXFP4_E2M1;
+}
 
 static const char *type_name(uint32_t type)
 {
@@ -67,15 +84,16 @@ static enum status take_number(struct ctl *ctl, const char *name, const char *ar
 	return STATUS_OK;
 }
 
-static enum status take_type(struct ctl *ctl, const char *argument)
+static enum status take_type(struct ctl *ctl, const char *option, const char *argument,
+			     uint32_t *type)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(type_names); i++) {
 		if (!strcmp(argument, type_names[i].name)) {
-			ctl->bench.type = type_names[i].type;
+			*type = type_names[i].type;
 			return STATUS_OK;
 		}
 	}
-	return error(ctl, STATUS_USAGE, "--type: \"%s\" is none of f32, bf16, fp16, int8", argument);
+	return error(ctl, STATUS_USAGE, "--%s: \"%s\" is none of " TYPE_NAMES, option, argument);
 }
 
 static enum status take_check(struct ctl *ctl, const char *argument)
@@ -97,7 +115,9 @@ static enum status bench_option(struct ctl *ctl, int value, const char *argument
 
 	switch (value) {
 	case OPT_TYPE:
-		return take_type(ctl, argument);
+		return take_type(ctl, "type", argument, &bench->type);
+	case OPT_B_TYPE:
+		return take_type(ctl, "b-type", argument, &bench->b_type);
 	case OPT_ITERATIONS:
 		return take_number(ctl, "iterations", argument, 1, &bench->iterations);
 	case OPT_CHECK:
@@ -132,18 +152,24 @@ static enum status bench_arguments(struct ctl *ctl, int count, char **arguments)
 }
 
 /* Operands on the card, and the CPU's copies for the check. */
+enum { A, B, C, D, A_SCALE, B_SCALE, BUFFERS };
+
 struct job {
 	struct accel_device *device;
 	struct accel_context *context;
 	struct accel_queue *queue;
+	struct accel_plan *plan;
 	struct ref_matrix matrices[4];	/* A, B, C, D */
-	uint64_t elements[4];
-	struct accel_buffer *buffers[4];
-	struct accel_matmul matmul;
+	uint8_t *data[BUFFERS];
+	struct accel_place places[BUFFERS];
 	double *times;
 	double total;
+	uint64_t elements;	/* of D */
 	uint64_t checked, wrong;
 };
+
+_Static_assert((int)A_SCALE == (int)ACCEL_OPERAND_A_SCALE && (int)B_SCALE == (int)ACCEL_OPERAND_B_SCALE &&
+	       (int)D == (int)ACCEL_OPERAND_D, "operands stand in the library's order");
 
 static double seconds(void)
 {
@@ -153,55 +179,86 @@ static double seconds(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
+/* Scales from a quarter to four. */
+static void fill_scales(uint8_t *scales, uint64_t size, uint32_t seed)
+{
+	for (uint64_t i = 0; i < size; i++) {
+		seed = seed * 1664525u + 1013904223u;
+		scales[i] = (uint8_t)(125 + (seed >> 24) % 5);
+	}
+}
+
 static int upload(struct job *job, int i, uint32_t seed)
 {
-	uint64_t size = job->elements[i] * accel_type_size(job->matrices[i].type);
+	uint64_t size = accel_plan_operand_size(job->plan, (uint32_t)i);
 	int ret;
 
-	job->matrices[i].data = malloc(size);
-	if (!job->matrices[i].data)
+	if (!size)
+		return 0;
+	job->data[i] = calloc(1, size);
+	if (!job->data[i])
 		return -ENOMEM;
-	ret = accel_buffer_create(job->context, size, ACCEL_BUFFER_CARD, &job->buffers[i]);
-	if (ret || i == 3)
+	ret = accel_buffer_create(job->context, size, ACCEL_BUFFER_CARD, &job->places[i].buffer);
+	if (i < 4)
+		job->matrices[i].data = job->data[i];
+	if (ret || i == D)
 		return ret;
-	ref_fill(&job->matrices[i], job->elements[i], seed + (uint32_t)i, false);
-	return accel_buffer_write(job->buffers[i], 0, job->matrices[i].data, size);
+	if (i < 4)
+		ref_fill(&job->matrices[i], size * 8 / accel_type_bits(job->matrices[i].type),
+			 seed + (uint32_t)i, false);
+	else
+		fill_scales(job->data[i], size, seed + (uint32_t)i);
+	return accel_buffer_write(job->places[i].buffer, 0, job->data[i], size);
+}
+
+/* Rows of elements of less than a byte start at bytes. */
+static uint64_t leading(uint64_t columns, uint32_t type)
+{
+	return accel_type_bits(type) < 8 ? (columns + 3) / 4 * 4 : columns;
 }
 
 static int prepare(struct job *job, const struct bench *bench)
 {
-	uint32_t result = bench->type == ACCEL_TYPE_I8 ? ACCEL_TYPE_I32 : ACCEL_TYPE_F32;
-	const uint64_t columns[] = {
-		bench->flags & ACCEL_MATMUL_TRANS_A ? bench->m : bench->k,
-		bench->flags & ACCEL_MATMUL_TRANS_B ? bench->k : bench->n, bench->n, bench->n,
-	};
-	const uint64_t elements[] = {
-		(uint64_t)bench->m * bench->k, (uint64_t)bench->k * bench->n,
-		(uint64_t)bench->m * bench->n, (uint64_t)bench->m * bench->n,
-	};
-	struct accel_matmul *p = &job->matmul;
-	struct accel_matrix *const matrices[] = { &p->a, &p->b, &p->c, &p->d };
+	bool ta = bench->flags & ACCEL_MATMUL_TRANS_A, tb = bench->flags & ACCEL_MATMUL_TRANS_B;
+	uint64_t groups = (bench->k + 31ull) / 32;
+	struct ref_matrix *m = job->matrices;
+	struct accel_plan_config config;
+	int ret;
 
-	accel_matmul_init(p);
-	p->flags = bench->flags;
-	p->m = bench->m;
-	p->n = bench->n;
-	p->k = bench->k;
-	for (int i = 0; i < 4; i++) {
-		int ret;
-
-		if (i == 2 && !(bench->flags & ACCEL_MATMUL_ACCUMULATE))
-			continue;
-		job->matrices[i].type = i < 2 ? bench->type : result;
-		job->matrices[i].ld = columns[i];
-		job->elements[i] = elements[i];
+	m[A].type = bench->type;
+	m[B].type = bench->b_type ? bench->b_type : bench->type;
+	m[C].type = m[D].type = is_integer(bench->type) ? ACCEL_TYPE_I32 : ACCEL_TYPE_F32;
+	m[A].ld = leading(ta ? bench->m : bench->k, m[A].type);
+	m[B].ld = leading(tb ? bench->k : bench->n, m[B].type);
+	m[C].ld = m[D].ld = bench->n;
+	m[A].scale_ld = ta ? bench->m : groups;
+	m[B].scale_ld = tb ? groups : bench->n;
+	accel_plan_config_init(&config);
+	config.flags = bench->flags;
+	config.m = bench->m;
+	config.n = bench->n;
+	config.k = bench->k;
+	config.a_type = m[A].type;
+	config.b_type = m[B].type;
+	config.lda = m[A].ld;
+	config.ldb = m[B].ld;
+	ret = accel_plan_create(job->context, &config, &job->plan);
+	for (int i = 0; i < BUFFERS && !ret; i++)
 		ret = upload(job, i, bench->seed);
-		if (ret)
-			return ret;
-		matrices[i]->buffer = job->buffers[i];
-		matrices[i]->type = job->matrices[i].type;
-	}
-	return 0;
+	m[A].scales = is_mx(m[A].type) ? job->data[A_SCALE] : NULL;
+	m[B].scales = is_mx(m[B].type) ? job->data[B_SCALE] : NULL;
+	job->elements = (uint64_t)bench->m * bench->n;
+	return ret;
+}
+
+static int run_once(struct job *job)
+{
+	return accel_plan_run(job->queue, job->plan, job->places, BUFFERS);
+}
+
+static int submit(struct job *job, struct accel_event **event)
+{
+	return accel_plan_run_async(job->queue, job->plan, job->places, BUFFERS, event);
 }
 
 static int measure(struct job *job, unsigned int iterations)
@@ -210,19 +267,19 @@ static int measure(struct job *job, unsigned int iterations)
 	double start;
 	int ret;
 
-	ret = accel_matmul(job->queue, &job->matmul);	/* warm */
+	ret = run_once(job);	/* warm */
 	for (unsigned int i = 0; i < iterations && !ret; i++) {
 		start = seconds();
-		ret = accel_matmul(job->queue, &job->matmul);
+		ret = run_once(job);
 		job->times[i] = seconds() - start;
 	}
 	if (ret)
 		return ret;
 	start = seconds();
 	for (unsigned int i = 1; i < iterations && !ret; i++)
-		ret = accel_matmul_async(job->queue, &job->matmul, NULL);
+		ret = submit(job, NULL);
 	if (!ret)
-		ret = accel_matmul_async(job->queue, &job->matmul, &event);
+		ret = submit(job, &event);
 	if (ret)
 		return ret;
 	ret = accel_event_wait(event, ACCEL_FOREVER);
@@ -243,9 +300,9 @@ static uint64_t next_random(uint64_t *state)
 static int check(struct job *job, const struct bench *bench, struct json_object *result)
 {
 	const struct ref_matrix *m = job->matrices;
-	uint64_t total = job->elements[3], random = bench->seed * 2654435769ull + 88172645463325252ull;
+	uint64_t total = job->elements, random = bench->seed * 2654435769ull + 88172645463325252ull;
 	bool full = bench->check >= total;
-	int ret = accel_buffer_read(job->buffers[3], 0, m[3].data, total * 4);
+	int ret = accel_buffer_read(job->places[D].buffer, 0, m[D].data, total * 4);
 
 	if (ret)
 		return ret;
@@ -297,15 +354,16 @@ static void report(struct ctl *ctl, struct job *job)
 	add_double(object, "gops_blocking", ops / median / 1e9);
 	add_double(object, "gops_pipelined", ops / each / 1e9);
 	json_object_object_add(ctl->doc, "result", object);
-	print(ctl, "matmul %s, m %u, n %u, k %u%s%s%s, %u iterations\n", type_name(bench->type), bench->m,
+	print(ctl, "matmul %s%s%s, m %u, n %u, k %u%s%s%s, %u iterations\n", type_name(bench->type),
+	      bench->b_type ? " x " : "", bench->b_type ? type_name(bench->b_type) : "", bench->m,
 	      bench->n, bench->k, bench->flags & ACCEL_MATMUL_TRANS_A ? ", A transposed" : "",
 	      bench->flags & ACCEL_MATMUL_TRANS_B ? ", B transposed" : "",
 	      bench->flags & ACCEL_MATMUL_ACCUMULATE ? ", accumulating" : "", count);
 	print(ctl, "  one at a time   %10.3f ms  (%.3f .. %.3f)  %8.2f %s\n", median * 1e3,
 	      job->times[0] * 1e3, job->times[count - 1] * 1e3, ops / median / 1e9,
-	      bench->type == ACCEL_TYPE_I8 ? "GOP/s" : "GFLOP/s");
+	      is_integer(bench->type) ? "GOP/s" : "GFLOP/s");
 	print(ctl, "  pipelined       %10.3f ms%*s%8.2f %s\n", each * 1e3, 22, "", ops / each / 1e9,
-	      bench->type == ACCEL_TYPE_I8 ? "GOP/s" : "GFLOP/s");
+	      is_integer(bench->type) ? "GOP/s" : "GFLOP/s");
 }
 
 static enum status report_check(struct ctl *ctl, struct job *job)
@@ -318,11 +376,11 @@ static enum status report_check(struct ctl *ctl, struct job *job)
 	ret = check(job, &ctl->bench, object);
 	if (ret)
 		return accel_failed(ctl, ret);
-	add_int(object, "elements", (int64_t)job->elements[3]);
+	add_int(object, "elements", (int64_t)job->elements);
 	add_int(object, "checked", (int64_t)job->checked);
 	add_int(object, "wrong", (int64_t)job->wrong);
 	print(ctl, "  checked         %" PRIu64 " of %" PRIu64 " elements bit by bit, %" PRIu64 " wrong\n",
-	      job->checked, job->elements[3], job->wrong);
+	      job->checked, job->elements, job->wrong);
 	if (job->wrong)
 		return error(ctl, STATUS_FAILED, "%" PRIu64 " of %" PRIu64 " checked elements are wrong",
 			     job->wrong, job->checked);
@@ -355,10 +413,11 @@ static enum status run_job(struct ctl *ctl, struct job *job)
 			status = report_check(ctl, job);
 	}
 	accel_queue_destroy(job->queue);
-	for (int i = 0; i < 4; i++) {
-		accel_buffer_destroy(job->buffers[i]);
-		free(job->matrices[i].data);
+	for (int i = 0; i < BUFFERS; i++) {
+		accel_buffer_destroy(job->places[i].buffer);
+		free(job->data[i]);
 	}
+	accel_plan_destroy(job->plan);
 	accel_context_destroy(job->context);
 	free(job->times);
 	return status;
@@ -383,6 +442,7 @@ static enum status run_bench(struct ctl *ctl)
 	enum status status;
 
 	add_text(parameters, "type", type_name(bench->type));
+	add_text(parameters, "b_type", type_name(bench->b_type ? bench->b_type : bench->type));
 	add_int(parameters, "m", bench->m);
 	add_int(parameters, "n", bench->n);
 	add_int(parameters, "k", bench->k);
@@ -409,7 +469,9 @@ const struct command command_bench = {
 	.summary = "measure matmuls, and check them bit by bit",
 	.usage = "matmul",
 	.options =
-		"  --type TYPE        f32, bf16, fp16 or int8 (default: f32)\n"
+		"  --type TYPE        f32 (default), bf16, fp16, int8, int4, e4m3, e5m2, mxfp8,\n"
+		"                     mxfp8-e5m2, mxfp6, mxfp6-e3m2, mxfp4\n"
+		"  --b-type TYPE      of the right operand, if it is another\n"
 		"  -m M, -n N, -k K   D is M x N, the sums have K terms (default: 1024 each)\n"
 		"  --iterations N     how often (default: 10)\n"
 		"  --trans-a          A is stored transposed; --trans-b likewise\n"

@@ -32,18 +32,86 @@ float ref_f16_to_f32(uint16_t bits)
 	return from_bits(sign | (exponent + 112) << 23 | fraction << 13);
 }
 
+uint64_t ref_row_bytes(const struct ref_matrix *matrix)
+{
+	return matrix->ld * accel_type_bits(matrix->type) / 8;
+}
+
+/* The bits of element (r, c), one by one: rows of 4 and 6 bit elements start at bytes. */
+static uint32_t element_bits(const struct ref_matrix *matrix, uint64_t r, uint64_t c)
+{
+	const uint8_t *row = matrix->data + r * ref_row_bytes(matrix);
+	unsigned int width = accel_type_bits(matrix->type);
+	uint32_t bits = 0;
+
+	for (unsigned int i = 0; i < width; i++) {
+		uint64_t at = c * width + i;
+
+		bits |= (uint32_t)(row[at / 8] >> at % 8 & 1) << i;
+	}
+	return bits;
+}
+
+/* A number of @exponent and @fraction bits below its sign; the bias is that of IEEE 754. */
+static float small_number(uint32_t bits, unsigned int exponent, unsigned int fraction)
+{
+	int e = (int)(bits >> fraction & ((1u << exponent) - 1));
+	int bias = (1 << (exponent - 1)) - 1;
+	float f = (float)(bits & ((1u << fraction) - 1));
+	float value;
+
+	if (e)
+		value = ldexpf(f + (float)(1u << fraction), e - bias - (int)fraction);
+	else
+		value = ldexpf(f, 1 - bias - (int)fraction);
+	return bits >> (exponent + fraction) & 1 ? -value : value;
+}
+
 float ref_load(const struct ref_matrix *matrix, uint64_t r, uint64_t c)
 {
 	const uint8_t *p = matrix->data + (r * matrix->ld + c) * accel_type_size(matrix->type);
 	uint16_t half;
 	float value;
 
-	if (matrix->type == ACCEL_TYPE_F32) {
+	switch (matrix->type) {
+	case ACCEL_TYPE_F32:
 		memcpy(&value, p, sizeof(value));
 		return value;
+	case ACCEL_TYPE_BF16:
+	case ACCEL_TYPE_F16:
+		memcpy(&half, p, sizeof(half));
+		return matrix->type == ACCEL_TYPE_BF16 ? ref_bf16_to_f32(half) : ref_f16_to_f32(half);
+	case ACCEL_TYPE_E4M3:
+	case ACCEL_TYPE_MXFP8_E4M3:
+		return (*p & 0x7f) == 0x7f ? NAN : small_number(*p, 4, 3);
+	case ACCEL_TYPE_E5M2:
+	case ACCEL_TYPE_MXFP8_E5M2:
+		return ref_f16_to_f32((uint16_t)(*p << 8));
+	case ACCEL_TYPE_MXFP6_E2M3:
+		return small_number(element_bits(matrix, r, c), 2, 3);
+	case ACCEL_TYPE_MXFP6_E3M2:
+		return small_number(element_bits(matrix, r, c), 3, 2);
+	case ACCEL_TYPE_MXFP4_E2M1:
+		return small_number(element_bits(matrix, r, c), 2, 1);
+	case ACCEL_TYPE_I4:
+		value = (float)element_bits(matrix, r, c);
+		return value < 8 ? value : value - 16;
+	default:
+		return (float)(int8_t)*p;
 	}
-	memcpy(&half, p, sizeof(half));
-	return matrix->type == ACCEL_TYPE_BF16 ? ref_bf16_to_f32(half) : ref_f16_to_f32(half);
+}
+
+/* Element k of a lane (row of A, column of B), with its scale. */
+static float input(const struct ref_matrix *matrix, bool k_rows, uint64_t lane, uint64_t k)
+{
+	float value = k_rows ? ref_load(matrix, k, lane) : ref_load(matrix, lane, k);
+	uint8_t scale;
+
+	if (!matrix->scales)
+		return value;
+	scale = k_rows ? matrix->scales[k / 32 * matrix->scale_ld + lane] :
+			 matrix->scales[lane * matrix->scale_ld + k / 32];
+	return value * (scale == 255 ? NAN : ldexpf(1, scale - 127));
 }
 
 static uint32_t integer_element(uint32_t flags, uint32_t k, const struct ref_matrix *a,
@@ -55,10 +123,9 @@ static uint32_t integer_element(uint32_t flags, uint32_t k, const struct ref_mat
 	if (c->data)
 		memcpy(&sum, c->data + (i * c->ld + j) * 4, sizeof(sum));
 	for (uint64_t x = 0; x < k; x++) {
-		uint64_t ia = flags & ACCEL_MATMUL_TRANS_A ? x * a->ld + i : i * a->ld + x;
-		uint64_t ib = flags & ACCEL_MATMUL_TRANS_B ? j * b->ld + x : x * b->ld + j;
-
-		sum += (uint32_t)((int32_t)(int8_t)a->data[ia] * (int32_t)(int8_t)b->data[ib]);
+		/* Small integers are exact as floats. */
+		sum += (uint32_t)((int32_t)input(a, flags & ACCEL_MATMUL_TRANS_A, i, x) *
+				  (int32_t)input(b, !(flags & ACCEL_MATMUL_TRANS_B), j, x));
 	}
 	return sum;
 }
@@ -69,16 +136,13 @@ uint32_t ref_element(uint32_t flags, uint32_t k, const struct ref_matrix *a,
 	float sum = 0;
 	uint32_t bits;
 
-	if (a->type == ACCEL_TYPE_I8)
+	if (a->type == ACCEL_TYPE_I8 || a->type == ACCEL_TYPE_I4)
 		return integer_element(flags, k, a, b, c, i, j);
 	if (c->data)
 		sum = ref_load(c, i, j);
-	for (uint64_t x = 0; x < k; x++) {
-		float left = flags & ACCEL_MATMUL_TRANS_A ? ref_load(a, x, i) : ref_load(a, i, x);
-		float right = flags & ACCEL_MATMUL_TRANS_B ? ref_load(b, j, x) : ref_load(b, x, j);
-
-		sum = fmaf(left, right, sum);
-	}
+	for (uint64_t x = 0; x < k; x++)
+		sum = fmaf(input(a, flags & ACCEL_MATMUL_TRANS_A, i, x),
+			   input(b, !(flags & ACCEL_MATMUL_TRANS_B), j, x), sum);
 	memcpy(&bits, &sum, sizeof(bits));
 	return bits;
 }
@@ -112,11 +176,24 @@ static uint32_t random_half(uint32_t x, bool subnormals)
 	return (x & 0x83ff) | exponent << 10;
 }
 
+/* FP8 that is no infinity and no NaN. */
+static uint32_t finite_fp8(uint32_t type, uint32_t x)
+{
+	bool e5m2 = type == ACCEL_TYPE_E5M2 || type == ACCEL_TYPE_MXFP8_E5M2;
+
+	return e5m2 && (x & 0x7c) == 0x7c ? x ^ 0x40 : !e5m2 && (x & 0x7f) == 0x7f ? x ^ 1 : x;
+}
+
 void ref_fill(struct ref_matrix *matrix, uint64_t elements, uint32_t seed, bool subnormals)
 {
 	size_t size = accel_type_size(matrix->type);
 	uint32_t x = seed * 2654435761u + 12345;
 
+	/* Any bits of less than a byte are ordinary. */
+	if (accel_type_bits(matrix->type) < 8) {
+		elements = (elements * accel_type_bits(matrix->type) + 7) / 8;
+		size = 1;
+	}
 	for (uint64_t i = 0; i < elements; i++) {
 		uint32_t bits;
 
@@ -130,6 +207,9 @@ void ref_fill(struct ref_matrix *matrix, uint64_t elements, uint32_t seed, bool 
 			bits = random_float(x, 7, subnormals);
 		else if (matrix->type == ACCEL_TYPE_F16)
 			bits = random_half(x, subnormals);
+		else if (matrix->type == ACCEL_TYPE_E4M3 || matrix->type == ACCEL_TYPE_E5M2 ||
+			 matrix->type == ACCEL_TYPE_MXFP8_E4M3 || matrix->type == ACCEL_TYPE_MXFP8_E5M2)
+			bits = finite_fp8(matrix->type, x & 0xff);
 		memcpy(matrix->data + i * size, &bits, size);
 	}
 }

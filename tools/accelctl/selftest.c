@@ -165,9 +165,9 @@ enum { ROWS = 37, COLUMNS = 41, DEPTH = 67, GAP = 3 };
 static bool product(struct bed *bed, uint32_t type, uint32_t flags, struct accel_buffer *buffer)
 {
 	const uint64_t place = 64 << 10;
-	struct ref_matrix a = { NULL, (flags & ACCEL_MATMUL_TRANS_A ? ROWS : DEPTH) + GAP, type };
-	struct ref_matrix b = { NULL, (flags & ACCEL_MATMUL_TRANS_B ? DEPTH : COLUMNS) + GAP, type };
-	struct ref_matrix c = { NULL, 0, 0 }, d = { NULL, COLUMNS + GAP, ACCEL_TYPE_F32 };
+	struct ref_matrix a = { .ld = (flags & ACCEL_MATMUL_TRANS_A ? ROWS : DEPTH) + GAP, .type = type };
+	struct ref_matrix b = { .ld = (flags & ACCEL_MATMUL_TRANS_B ? DEPTH : COLUMNS) + GAP, .type = type };
+	struct ref_matrix c = { 0 }, d = { .ld = COLUMNS + GAP, .type = ACCEL_TYPE_F32 };
 	uint8_t *memory;
 	struct accel_matmul p;
 	char text[80];
