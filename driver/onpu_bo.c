@@ -5,10 +5,8 @@
  * DOC: Buffer objects
  *
  * GEM objects over TTM in one of two places: card memory (TTM_PL_VRAM) or system
- * memory that the card reaches by DMA (TTM_PL_TT). The place is chosen when the
- * object is created and stays: there is no eviction, so whoever holds an object
- * can rely on where it is, and "no room" is an error, never a wait. Memory is zero
- * before anybody can see it.
+ * memory that the card reaches by DMA (TTM_PL_TT). Which one changes with time
+ * (onpu_place.c). Memory is zero before anybody can see it.
  *
  * An object that is private to a VM shares the VM's reservation, so that a
  * submission locks and fences any number of them by one lock. It cannot be
@@ -31,7 +29,6 @@
 #include <linux/delay.h>
 #include <linux/iosys-map.h>
 #include <linux/mm.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include <drm/drm_drv.h>
@@ -43,6 +40,7 @@
 #include "onpu_bo.h"
 #include "onpu_device.h"
 #include "onpu_ext.h"
+#include "onpu_place.h"
 #include "onpu_prime.h"
 #include "onpu_recovery.h"
 #include "onpu_tt.h"
@@ -50,10 +48,8 @@
 #include "onpu_vm.h"
 #include "onpu_vram.h"
 
-#define BO_FLAGS	(DRM_ONPU_BO_VRAM | DRM_ONPU_BO_SYSTEM)
-
-/* Card memory is cleared in pieces, so that a signal is noticed. */
-#define CLEAR_CHUNK	((u64)SZ_4M)
+#define BO_FLAGS	(DRM_ONPU_BO_VRAM | DRM_ONPU_BO_SYSTEM | DRM_ONPU_BO_CPU_VISIBLE)
+#define BO_PLACES	(DRM_ONPU_BO_VRAM | DRM_ONPU_BO_SYSTEM)
 
 static bool bo_in_vram(const struct onpu_bo *bo)
 {
@@ -62,33 +58,14 @@ static bool bo_in_vram(const struct onpu_bo *bo)
 
 /* --- TTM device ------------------------------------------------------------ */
 
-static bool bo_eviction_valuable(struct ttm_buffer_object *tbo, const struct ttm_place *place)
-{
-	return false;
-}
-
-static void bo_evict_flags(struct ttm_buffer_object *tbo, struct ttm_placement *placement)
-{
-	*placement = (struct ttm_placement) {};
-}
-
-static int bo_move(struct ttm_buffer_object *tbo, bool evict, struct ttm_operation_ctx *ctx,
-		   struct ttm_resource *new_mem, struct ttm_place *hop)
-{
-	/* The first placement is the only one. */
-	if (tbo->resource && !(tbo->resource->mem_type == TTM_PL_SYSTEM && !tbo->ttm))
-		return -EBUSY;
-
-	ttm_bo_move_null(tbo, new_mem);
-	return 0;
-}
-
 static int bo_io_mem_reserve(struct ttm_device *bdev, struct ttm_resource *mem)
 {
 	struct onpu_device *odev = container_of(bdev, struct onpu_device, ttm);
 
 	if (mem->mem_type != TTM_PL_VRAM)
 		return 0;
+	if (!onpu_vram_visible(mem))
+		return -EINVAL;
 
 	mem->bus.offset = odev->vram.base;
 	mem->bus.is_iomem = true;
@@ -110,11 +87,21 @@ static int bo_access_memory(struct ttm_buffer_object *tbo, unsigned long offset,
 			    void *buf, int len, int write)
 {
 	struct onpu_device *odev = container_of(tbo->bdev, struct onpu_device, ttm);
-	int done, idx;
+	int done, idx, ret = len;
 
 	if (!drm_dev_enter(&odev->drm, &idx))
 		return -EIO;
 
+	if (onpu_place_validate_for_cpu(ttm_to_onpu_bo(tbo)) ||
+	    dma_resv_wait_timeout(tbo->base.resv, DMA_RESV_USAGE_KERNEL, true,
+				  MAX_SCHEDULE_TIMEOUT) < 0 ||
+	    tbo->resource->mem_type != TTM_PL_VRAM) {
+		/* It went to system memory; the debugger may ask again. */
+		ret = -EIO;
+		goto out_exit;
+	}
+
+	onpu_recovery_touch(odev);
 	for (done = 0; done < len;) {
 		u64 run, addr = onpu_vram_extent(tbo->resource, offset + done, &run);
 		int n = min_t(u64, run, len - done);
@@ -125,9 +112,11 @@ static int bo_access_memory(struct ttm_buffer_object *tbo, unsigned long offset,
 			memcpy_fromio(buf + done, odev->vram.map + addr, n);
 		done += n;
 	}
+	onpu_recovery_untouch(odev);
 
+out_exit:
 	drm_dev_exit(idx);
-	return len;
+	return ret;
 }
 
 static struct ttm_device_funcs bo_ttm_funcs = {
@@ -135,9 +124,9 @@ static struct ttm_device_funcs bo_ttm_funcs = {
 	.ttm_tt_destroy = onpu_tt_destroy,
 	.ttm_tt_populate = onpu_tt_populate,
 	.ttm_tt_unpopulate = onpu_tt_unpopulate,
-	.eviction_valuable = bo_eviction_valuable,
-	.evict_flags = bo_evict_flags,
-	.move = bo_move,
+	.eviction_valuable = onpu_place_eviction_valuable,
+	.evict_flags = onpu_place_evict_flags,
+	.move = onpu_place_move,
 	.io_mem_reserve = bo_io_mem_reserve,
 	.io_mem_pfn = bo_io_mem_pfn,
 	.access_memory = bo_access_memory,
@@ -146,8 +135,8 @@ static struct ttm_device_funcs bo_ttm_funcs = {
 /* --- system memory: only accounted ------------------------------------------ */
 
 /*
- * Nothing of it can be swapped out, so all cards together get half of the
- * machine's memory.
+ * All cards together get half of the machine's memory. What is swapped out counts
+ * too: there need not be swap space behind it.
  */
 static atomic64_t tt_used;
 
@@ -171,7 +160,9 @@ static int tt_mgr_alloc(struct ttm_resource_manager *man, struct ttm_buffer_obje
 	u64 size = tt_charge(tbo);
 	struct ttm_resource *r;
 
-	if (atomic64_add_return(size, &tt_used) > man->size) {
+	/* What comes back is on the account already. */
+	if (atomic64_add_return(size, &tt_used) > man->size &&
+	    !(place->flags & ONPU_PLACE_ROOM) && !ttm_to_onpu_bo(tbo)->swapped) {
 		atomic64_sub(size, &tt_used);
 		return -ENOSPC;
 	}
@@ -183,7 +174,7 @@ static int tt_mgr_alloc(struct ttm_resource_manager *man, struct ttm_buffer_obje
 	}
 
 	ttm_resource_init(tbo, place, r);
-	atomic64_add(size, &to_onpu_device(tbo->base.dev)->tt_used);
+	atomic64_add(size, &container_of(man, struct onpu_device, tt_mgr)->tt_used);
 	*res = r;
 	return 0;
 }
@@ -193,7 +184,7 @@ static void tt_mgr_free(struct ttm_resource_manager *man, struct ttm_resource *r
 	u64 size = tt_charge(res->bo);
 
 	atomic64_sub(size, &tt_used);
-	atomic64_sub(size, &to_onpu_device(res->bo->base.dev)->tt_used);
+	atomic64_sub(size, &container_of(man, struct onpu_device, tt_mgr)->tt_used);
 	ttm_resource_fini(man, res);
 	kfree(res);
 }
@@ -202,6 +193,24 @@ static const struct ttm_resource_manager_func tt_mgr_func = {
 	.alloc = tt_mgr_alloc,
 	.free = tt_mgr_free,
 };
+
+/**
+ * onpu_bo_account_swap() - keep swapped out memory on the account
+ * @bo: object that is being swapped out, or comes back
+ * @out: which of them
+ */
+void onpu_bo_account_swap(struct onpu_bo *bo, bool out)
+{
+	struct onpu_device *odev = to_onpu_device(bo->ttm.base.dev);
+	s64 size = tt_charge(&bo->ttm);
+
+	if (bo->swapped == out)
+		return;
+
+	bo->swapped = out;
+	atomic64_add(out ? size : -size, &tt_used);
+	atomic64_add(out ? size : -size, &odev->tt_used);
+}
 
 static void tt_mgr_init(struct onpu_device *odev)
 {
@@ -310,10 +319,29 @@ static void bo_gem_free(struct drm_gem_object *obj)
 	ttm_bo_fini(&to_onpu_bo(obj)->ttm);
 }
 
-static void bo_destroy(struct ttm_buffer_object *tbo)
+/* A private object moves in the LRU list together with its VM while it has a handle. */
+static void bo_leave_bulk(struct onpu_bo *bo)
+{
+	struct onpu_vm *vm;
+
+	dma_resv_lock(bo->ttm.base.resv, NULL);
+	vm = bo->bulk_vm;
+	bo->bulk_vm = NULL;
+	ttm_bo_set_bulk_move(&bo->ttm, NULL);
+	dma_resv_unlock(bo->ttm.base.resv);
+	if (vm)
+		onpu_vm_bulk_put(vm);
+}
+
+/**
+ * onpu_bo_destroy() - TTM's last call for a buffer object
+ * @tbo: object
+ */
+void onpu_bo_destroy(struct ttm_buffer_object *tbo)
 {
 	struct onpu_bo *bo = ttm_to_onpu_bo(tbo);
 
+	onpu_bo_account_swap(bo, false);
 	drm_gem_object_release(&tbo->base);
 	if (bo->resv_obj)
 		drm_gem_object_put(bo->resv_obj);
@@ -345,6 +373,23 @@ static int bo_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
 	return ret;
 }
 
+static vm_fault_t bo_vm_fault_place(struct onpu_bo *bo)
+{
+	switch (onpu_place_validate_for_cpu(bo)) {
+	case 0:
+		return 0;
+	case -EINTR:
+	case -ERESTARTSYS:
+	case -EBUSY:
+	case -EAGAIN:
+		return VM_FAULT_NOPAGE;
+	case -ENOMEM:
+		return VM_FAULT_OOM;
+	default:
+		return VM_FAULT_SIGBUS;
+	}
+}
+
 static vm_fault_t bo_vm_fault_reserved(struct ttm_buffer_object *tbo, struct vm_fault *vmf)
 {
 	pgprot_t prot = vmf->vma->vm_page_prot;
@@ -354,7 +399,9 @@ static vm_fault_t bo_vm_fault_reserved(struct ttm_buffer_object *tbo, struct vm_
 	if (!drm_dev_enter(tbo->base.dev, &idx))
 		return ttm_bo_vm_dummy_page(vmf, prot);
 
-	ret = ttm_bo_vm_fault_reserved(vmf, prot, TTM_BO_VM_NUM_PREFAULT);
+	ret = bo_vm_fault_place(ttm_to_onpu_bo(tbo));
+	if (!ret)
+		ret = ttm_bo_vm_fault_reserved(vmf, prot, TTM_BO_VM_NUM_PREFAULT);
 	drm_dev_exit(idx);
 
 	return ret;
@@ -407,6 +454,7 @@ static void bo_gem_close(struct drm_gem_object *obj, struct drm_file *file)
 	struct onpu_file *ofile = file->driver_priv;
 
 	atomic_dec(&ofile->bos);
+	bo_leave_bulk(to_onpu_bo(obj));
 }
 
 static const struct drm_gem_object_funcs bo_gem_funcs = {
@@ -429,25 +477,9 @@ void onpu_bo_zap_maps(struct onpu_device *odev)
 	unmap_mapping_range(odev->drm.anon_inode->i_mapping, 0, 0, 1);
 }
 
-/* Where an object may be, in order of preference; returns how many. */
-static unsigned int bo_places(u32 flags, bool kernel, struct ttm_place places[2])
-{
-	unsigned int n = 0;
-
-	if (kernel || (flags & DRM_ONPU_BO_VRAM))
-		places[n++] = (struct ttm_place) {
-			.mem_type = TTM_PL_VRAM,
-			.flags = kernel ? TTM_PL_FLAG_CONTIGUOUS : 0,
-		};
-	if (flags & DRM_ONPU_BO_SYSTEM)
-		places[n++] = (struct ttm_place) { .mem_type = TTM_PL_TT };
-
-	return n;
-}
-
 /*
- * An object that is not visible to anybody yet. Holds no lock afterwards; its
- * content is undefined in card memory, zero in system memory.
+ * An object that is not visible to anybody yet. Holds no lock afterwards. It is zero
+ * when the fences of its reservation have signalled, the driver's own is not.
  */
 static struct onpu_bo *bo_alloc(struct onpu_device *odev, u64 size, u32 flags,
 				struct onpu_vm *vm, bool kernel)
@@ -455,12 +487,9 @@ static struct onpu_bo *bo_alloc(struct onpu_device *odev, u64 size, u32 flags,
 	struct ttm_operation_ctx ctx = {
 		.interruptible = true,
 		.gfp_retry_mayfail = true,
+		.allow_res_evict = vm,
 	};
-	struct ttm_place places[2];
-	struct ttm_placement placement = {
-		.num_placement = bo_places(flags, kernel, places),
-		.placement = places,
-	};
+	struct onpu_placement placement;
 	struct dma_resv *resv = NULL;
 	struct onpu_bo *bo;
 	int ret;
@@ -473,14 +502,19 @@ static struct onpu_bo *bo_alloc(struct onpu_device *odev, u64 size, u32 flags,
 	bo->ttm.base.funcs = &bo_gem_funcs;
 	drm_gem_private_object_init(&odev->drm, &bo->ttm.base, size);
 
-	if (vm) {
+	onpu_placement_init(&placement, bo, kernel);
+	ret = placement.base.num_placement ? 0 : -ENOMEM;
+	if (!ret && vm) {
 		resv = onpu_vm_resv(vm);
 		ret = dma_resv_lock_interruptible(resv, NULL);
-		if (ret) {
-			drm_gem_object_release(&bo->ttm.base);
-			kfree(bo);
-			return ERR_PTR(ret);
-		}
+	}
+	if (ret) {
+		drm_gem_object_release(&bo->ttm.base);
+		kfree(bo);
+		return ERR_PTR(ret);
+	}
+	if (vm) {
+		ctx.resv = resv;
 		bo->resv_obj = onpu_vm_resv_obj(vm);
 		drm_gem_object_get(bo->resv_obj);
 	}
@@ -488,7 +522,7 @@ static struct onpu_bo *bo_alloc(struct onpu_device *odev, u64 size, u32 flags,
 	/* Frees the object when it fails. */
 	ret = ttm_bo_init_reserved(&odev->ttm, &bo->ttm,
 				   kernel ? ttm_bo_type_kernel : ttm_bo_type_device,
-				   &placement, 0, &ctx, NULL, resv, bo_destroy);
+				   &placement.base, 0, &ctx, NULL, resv, onpu_bo_destroy);
 	if (ret) {
 		if (resv)
 			dma_resv_unlock(resv);
@@ -497,6 +531,10 @@ static struct onpu_bo *bo_alloc(struct onpu_device *odev, u64 size, u32 flags,
 
 	if (kernel)
 		ttm_bo_pin(&bo->ttm);
+	if (vm) {
+		bo->bulk_vm = vm;
+		ttm_bo_set_bulk_move(&bo->ttm, onpu_vm_bulk_get(vm));
+	}
 	ttm_bo_unreserve(&bo->ttm);
 
 	return bo;
@@ -535,7 +573,7 @@ struct onpu_bo *onpu_bo_create_ext(struct onpu_device *odev, u64 size, struct on
 		dma_resv_lock(resv, NULL);
 	/* Frees the object when it fails, with a worker that takes the lock. */
 	ret = ttm_bo_init_reserved(&odev->ttm, &bo->ttm, ttm_bo_type_sg, &placement, 0, &ctx,
-				   ext->sgt, resv, bo_destroy);
+				   ext->sgt, resv, onpu_bo_destroy);
 	if (resv)
 		dma_resv_unlock(resv);
 	else if (!ret)
@@ -544,28 +582,15 @@ struct onpu_bo *onpu_bo_create_ext(struct onpu_device *odev, u64 size, struct on
 	return ret ? ERR_PTR(ret) : bo;
 }
 
-/* The caller is between drm_dev_enter() and drm_dev_exit(). */
-static int bo_clear(struct onpu_device *odev, struct onpu_bo *bo)
+/*
+ * All objects together have room in the card's memory and what they may have of the
+ * system's. So those that exist can always change places, whoever fills the rest.
+ */
+static bool bo_has_room(struct onpu_device *odev, u64 size)
 {
-	u64 offset = 0, len;
+	u64 used = atomic64_read(&tt_used) + onpu_vram_used(odev);
 
-	while (bo_in_vram(bo) && offset < onpu_bo_size(bo)) {
-		u64 addr = onpu_vram_extent(bo->ttm.resource, offset, &len);
-
-		len = min(len, CLEAR_CHUNK);
-		onpu_recovery_block(odev);
-		onpu_vram_clear(odev, addr, len);
-		onpu_recovery_exit(odev);
-		offset += len;
-
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		cond_resched();
-	}
-	/* Zeros before anything that is written later, by whatever mapping. */
-	wmb();
-
-	return 0;
+	return used + size <= onpu_vram_size(odev) + odev->tt_mgr.size;
 }
 
 /**
@@ -575,30 +600,28 @@ static int bo_clear(struct onpu_device *odev, struct onpu_bo *bo)
  * @flags: DRM_ONPU_BO_*, at least one place
  * @vm: address space that the object is private to, or NULL
  *
- * Return: the object, with one reference and zeroed, or an error: -ENOMEM when
- * no place has room, -EINTR.
+ * It is zero when its fences of usage KERNEL have signalled.
+ *
+ * Return: the object, with one reference, or an error: -ENOMEM when no place has
+ * room, -EINTR.
  */
 struct onpu_bo *onpu_bo_create(struct onpu_device *odev, u64 size, u32 flags,
 			       struct onpu_vm *vm)
 {
+	struct onpu_room room;
 	struct onpu_bo *bo;
 	int ret;
 
-	bo = bo_alloc(odev, size, flags, vm, false);
-	if (bo == ERR_PTR(-ENOMEM)) {
-		/* Memory of dead address spaces and objects may be on its way. */
-		onpu_flush_teardown();
-		flush_workqueue(odev->ttm.wq);
-		bo = bo_alloc(odev, size, flags, vm, false);
-	}
-	if (IS_ERR(bo))
-		return bo;
-
-	ret = bo_clear(odev, bo);
-	if (ret) {
-		drm_gem_object_put(&bo->ttm.base);
+	ret = onpu_room_begin(&room, odev);
+	if (ret)
 		return ERR_PTR(ret);
-	}
+
+	do {
+		bo = bo_has_room(odev, size) ? NULL : ERR_PTR(-ENOMEM);
+		if (!bo)
+			bo = bo_alloc(odev, size, flags, vm, false);
+	} while (IS_ERR(bo) && onpu_room_retry(&room, PTR_ERR(bo)));
+	onpu_room_end(&room);
 
 	return bo;
 }
@@ -682,15 +705,39 @@ u64 onpu_bo_extent(struct onpu_bo *bo, u64 offset, u64 *len, bool *host)
 
 /* --- fdinfo ------------------------------------------------------------------ */
 
-static void bo_add_stats(struct drm_memory_stats *stats, struct drm_gem_object *obj)
+struct bo_stats {
+	struct drm_memory_stats vram;
+	struct drm_memory_stats system;
+};
+
+/* Totals count where an object belongs, the rest where it is. */
+static void bo_add_stats(struct bo_stats *stats, struct drm_gem_object *obj)
 {
+	struct onpu_bo *bo = to_onpu_bo(obj);
+	struct drm_memory_stats *home = bo->flags & DRM_ONPU_BO_VRAM ? &stats->vram :
+								      &stats->system;
+	struct drm_memory_stats *now;
+
 	if (drm_gem_object_is_shared_for_memory_stats(obj))
-		stats->shared += obj->size;
+		home->shared += obj->size;
 	else
-		stats->private += obj->size;
-	stats->resident += obj->size;
+		home->private += obj->size;
+
+	switch (READ_ONCE(bo->region)) {
+	case DRM_ONPU_REGION_VRAM:
+		now = &stats->vram;
+		break;
+	case DRM_ONPU_REGION_SYSTEM:
+		now = &stats->system;
+		break;
+	default:
+		return;
+	}
+	now->resident += obj->size;
 	if (!dma_resv_test_signaled(obj->resv, DMA_RESV_USAGE_BOOKKEEP))
-		stats->active += obj->size;
+		now->active += obj->size;
+	else if (READ_ONCE(bo->purgeable))
+		now->purgeable += obj->size;
 }
 
 /**
@@ -700,18 +747,20 @@ static void bo_add_stats(struct drm_memory_stats *stats, struct drm_gem_object *
  */
 void onpu_bo_show_fdinfo(struct drm_printer *p, struct drm_file *file)
 {
-	struct drm_memory_stats vram = {}, system = {};
+	const enum drm_gem_object_status all = DRM_GEM_OBJECT_RESIDENT |
+					       DRM_GEM_OBJECT_ACTIVE |
+					       DRM_GEM_OBJECT_PURGEABLE;
+	struct bo_stats stats = {};
 	struct drm_gem_object *obj;
 	int id;
 
 	spin_lock(&file->table_lock);
 	idr_for_each_entry(&file->object_idr, obj, id)
-		bo_add_stats(bo_in_vram(to_onpu_bo(obj)) ? &vram : &system, obj);
+		bo_add_stats(&stats, obj);
 	spin_unlock(&file->table_lock);
 
-	drm_print_memory_stats(p, &vram, DRM_GEM_OBJECT_RESIDENT | DRM_GEM_OBJECT_ACTIVE, "vram");
-	drm_print_memory_stats(p, &system, DRM_GEM_OBJECT_RESIDENT | DRM_GEM_OBJECT_ACTIVE,
-			       "system");
+	drm_print_memory_stats(p, &stats.vram, all, "vram");
+	drm_print_memory_stats(p, &stats.system, all, "system");
 }
 
 /* --- ioctls ------------------------------------------------------------------ */
@@ -722,6 +771,8 @@ static int bo_publish(struct onpu_bo *bo, struct drm_file *file, struct drm_onpu
 
 	args->size = onpu_bo_size(bo);
 	ret = drm_gem_handle_create(file, &bo->ttm.base, &args->handle);
+	if (ret)
+		bo_leave_bulk(bo);
 	drm_gem_object_put(&bo->ttm.base);
 
 	return ret;
@@ -743,7 +794,7 @@ int onpu_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *fi
 	struct onpu_bo *bo;
 
 	if (ONPU_BAD(drm, args->pad) || ONPU_BAD(drm, args->flags & ~BO_FLAGS) ||
-	    ONPU_BAD(drm, !args->flags) || ONPU_BAD(drm, !args->size) ||
+	    ONPU_BAD(drm, !(args->flags & BO_PLACES)) || ONPU_BAD(drm, !args->size) ||
 	    ONPU_BAD(drm, args->size > onpu_bo_max_size(odev)))
 		return -EINVAL;
 
@@ -786,4 +837,108 @@ int onpu_ioctl_bo_mmap_offset(struct drm_device *drm, void *data, struct drm_fil
 	drm_gem_object_put(obj);
 
 	return 0;
+}
+
+static int bo_advise_locked(struct onpu_bo *bo, struct drm_onpu_bo_advise *args)
+{
+	args->retained = !bo->purged;
+
+	switch (args->advice) {
+	case DRM_ONPU_ADVISE_PREFETCH:
+		return onpu_place_prefetch(bo);
+	case DRM_ONPU_ADVISE_EVICT:
+		return onpu_place_evict(bo);
+	case DRM_ONPU_ADVISE_PURGEABLE:
+		/* Others count on what they share. */
+		if (bo->ext || bo->ttm.base.dma_buf)
+			return -EPERM;
+		WRITE_ONCE(bo->purgeable, true);
+		return 0;
+	default:
+		WRITE_ONCE(bo->purgeable, false);
+		WRITE_ONCE(bo->purged, false);
+		return 0;
+	}
+}
+
+/**
+ * onpu_ioctl_bo_advise() - DRM_IOCTL_ONPU_BO_ADVISE
+ * @drm: device
+ * @data: struct drm_onpu_bo_advise
+ * @file: caller
+ *
+ * Return: 0 or a negative error.
+ */
+int onpu_ioctl_bo_advise(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_onpu_bo_advise *args = data;
+	struct drm_gem_object *obj;
+	struct onpu_room room;
+	int ret;
+
+	if (ONPU_BAD(drm, args->flags) || ONPU_BAD(drm, args->retained) ||
+	    ONPU_BAD(drm, args->advice < DRM_ONPU_ADVISE_PREFETCH) ||
+	    ONPU_BAD(drm, args->advice > DRM_ONPU_ADVISE_NEEDED))
+		return -EINVAL;
+
+	obj = drm_gem_object_lookup(file, args->handle);
+	if (!obj)
+		return -ENOENT;
+
+	ret = onpu_room_begin(&room, to_onpu_device(drm));
+	if (ret)
+		goto out_put;
+	do {
+		ret = dma_resv_lock_interruptible(obj->resv, NULL);
+		if (ret)
+			break;
+		ret = bo_advise_locked(to_onpu_bo(obj), args);
+		dma_resv_unlock(obj->resv);
+	} while (onpu_room_retry(&room, ret));
+	onpu_room_end(&room);
+
+out_put:
+	drm_gem_object_put(obj);
+	return ret;
+}
+
+/**
+ * onpu_ioctl_bo_info() - DRM_IOCTL_ONPU_BO_INFO
+ * @drm: device
+ * @data: struct drm_onpu_bo_info
+ * @file: caller
+ *
+ * Return: 0 or a negative error.
+ */
+int onpu_ioctl_bo_info(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_onpu_bo_info *args = data;
+	struct drm_gem_object *obj;
+	struct onpu_bo *bo;
+	int ret;
+
+	if (ONPU_BAD(drm, args->flags) || ONPU_BAD(drm, args->size) ||
+	    ONPU_BAD(drm, args->region) || ONPU_BAD(drm, args->state))
+		return -EINVAL;
+
+	obj = drm_gem_object_lookup(file, args->handle);
+	if (!obj)
+		return -ENOENT;
+	bo = to_onpu_bo(obj);
+
+	ret = dma_resv_lock_interruptible(obj->resv, NULL);
+	if (ret)
+		goto out_put;
+	args->flags = bo->flags;
+	args->size = obj->size;
+	args->region = bo->region;
+	if (bo->purgeable)
+		args->state |= DRM_ONPU_BO_STATE_PURGEABLE;
+	if (bo->purged)
+		args->state |= DRM_ONPU_BO_STATE_PURGED;
+	dma_resv_unlock(obj->resv);
+
+out_put:
+	drm_gem_object_put(obj);
+	return ret;
 }

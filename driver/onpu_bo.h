@@ -20,8 +20,26 @@ struct onpu_vm;
 struct onpu_bo {
 	/** @ttm: TTM part, embeds the GEM object */
 	struct ttm_buffer_object ttm;
-	/** @flags: DRM_ONPU_BO_* of user buffer objects, 0 for the kernel's */
+	/**
+	 * @flags: DRM_ONPU_BO_* of user buffer objects, 0 for the kernel's;
+	 * DRM_ONPU_BO_CPU_VISIBLE may be added with the reservation held
+	 */
 	u32 flags;
+	/** @region: enum drm_onpu_region; changes with the reservation held */
+	u32 region;
+	/** @purgeable: content may be given up; protected by the reservation */
+	bool purgeable;
+	/** @purged: content was given up; protected by the reservation */
+	bool purged;
+	/** @swapped: in TTM_PL_SYSTEM with content; protected by the reservation */
+	bool swapped;
+	/**
+	 * @unsynced: mappings that are gone from address spaces, but perhaps not
+	 * from the card's TLB yet
+	 */
+	atomic_t unsynced;
+	/** @bulk_vm: VM whose objects move in the LRU list together, or NULL */
+	struct onpu_vm *bulk_vm;
 	/**
 	 * @resv_obj: GEM object whose reservation this private buffer object
 	 * shares, with a reference, or NULL
@@ -69,6 +87,8 @@ struct onpu_bo *onpu_bo_create_ext(struct onpu_device *odev, u64 size, struct on
 				   struct dma_resv *resv);
 struct onpu_bo *onpu_bo_create_kernel(struct onpu_device *odev, u64 size, u32 flags);
 void onpu_bo_destroy_kernel(struct onpu_bo *bo);
+void onpu_bo_destroy(struct ttm_buffer_object *tbo);
+void onpu_bo_account_swap(struct onpu_bo *bo, bool out);
 
 u64 onpu_bo_extent(struct onpu_bo *bo, u64 offset, u64 *len, bool *host);
 
@@ -76,6 +96,8 @@ void onpu_bo_zap_maps(struct onpu_device *odev);
 void onpu_bo_show_fdinfo(struct drm_printer *p, struct drm_file *file);
 
 int onpu_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *file);
+int onpu_ioctl_bo_advise(struct drm_device *drm, void *data, struct drm_file *file);
+int onpu_ioctl_bo_info(struct drm_device *drm, void *data, struct drm_file *file);
 int onpu_ioctl_bo_mmap_offset(struct drm_device *drm, void *data, struct drm_file *file);
 
 #endif /* __ONPU_BO_H__ */

@@ -19,19 +19,21 @@
  * Lock order of the driver, outermost first:
  *
  *  1. drm_dev_enter() (SRCU), taken by the ioctl wrapper
- *  2. &onpu_recovery.block, for reading by whoever writes card memory
+ *  2. &onpu_device.room, by whoever looks for room, then &onpu_recovery.block, for
+ *     reading by whoever writes card memory
  *  3. &onpu_device.vms.lock, &onpu_device.ext.lock
  *  4. &onpu_vm.lock
  *  5. reservations (ww_mutex) of VMs and buffer objects
- *  6. &onpu_vram_mgr.lock, TTM's LRU lock
+ *  6. &onpu_vm.pt_lock, &onpu_recovery.touch, &onpu_vram_mgr.lock, TTM's LRU lock
  *  7. mailbox
  *  8. &onpu_queue.fences.lock, &onpu_device.tlb.lock, xarray locks
  *
  * The mailbox waits for the firmware, never for a job. It may be called with 3
- * held, not with reservations. The wait for a TLB invalidation (with 4 held) may
- * last as long as a packet runs: so whatever ends a packet, that is the watchdog,
- * the kill of a queue and wedging, takes none of 2 to 5. No fence depends on 2
- * to 5.
+ * held, not with reservations. The wait for a TLB invalidation (with 4 or pt_lock
+ * held) may last as long as a packet runs: so whatever ends a packet, that is the
+ * watchdog, the kill of a queue and wedging, takes none of 2 to 5. No fence depends
+ * on 2 to 5; those of the copy engine depend on &onpu_recovery.touch, which is held
+ * for moments and by a reset.
  */
 
 #include <linux/dma-mapping.h>
@@ -43,6 +45,7 @@
 
 #include "onpu_bo.h"
 #include "onpu_device.h"
+#include "onpu_migrate.h"
 #include "onpu_queue.h"
 #include "onpu_recovery.h"
 #include "onpu_vm.h"
@@ -189,6 +192,7 @@ static void device_fini(struct drm_device *drm, void *arg)
 static int device_init_locks(struct onpu_device *odev)
 {
 	spin_lock_init(&odev->tlb.lock);
+	init_rwsem(&odev->room);
 	mutex_init(&odev->ext.lock);
 	INIT_LIST_HEAD(&odev->ext.list);
 	mutex_init(&odev->vms.lock);
@@ -238,7 +242,15 @@ int onpu_device_init(struct onpu_device *odev)
 	if (ret)
 		return ret;
 
-	return onpu_recovery_init(odev);
+	ret = onpu_recovery_init(odev);
+	if (ret)
+		return ret;
+
+	ret = onpu_migrate_init(odev);
+	if (ret)
+		onpu_device_unplug(odev);
+
+	return ret;
 }
 
 /**
@@ -250,6 +262,7 @@ void onpu_device_unplug(struct onpu_device *odev)
 	onpu_recovery_prepare_unplug(odev);
 	drm_dev_unplug(&odev->drm);
 	onpu_recovery_unplug(odev);
+	onpu_migrate_unplug(odev);
 	onpu_ttm_unplug(odev);
 	onpu_flush_teardown();
 }

@@ -9,6 +9,7 @@
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
+#include <linux/rwsem.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
@@ -28,6 +29,7 @@
 struct onpu_fw;
 struct onpu_irq;
 struct onpu_mbox;
+struct onpu_migrate;
 struct onpu_queue_mgr;
 struct onpu_recovery;
 struct onpu_vram_mgr;
@@ -132,6 +134,9 @@ struct onpu_device {
 	/** @ttm: buffer-object device */
 	struct ttm_device ttm;
 
+	/** @room: looking for room for buffer objects, see onpu_place.c */
+	struct rw_semaphore room;
+
 	/** @vram_mgr: allocator of card memory */
 	struct onpu_vram_mgr *vram_mgr;
 
@@ -177,6 +182,8 @@ struct onpu_device {
 	struct onpu_fw *fw;
 	/** @mbox: messages to and from the firmware (onpu_mbox.c) */
 	struct onpu_mbox *mbox;
+	/** @migrate: copy engine (onpu_migrate.c) */
+	struct onpu_migrate *migrate;
 	/** @queue_mgr: queue ids and what queues share (onpu_queue.c) */
 	struct onpu_queue_mgr *queue_mgr;
 	/** @recovery: boot, reset and loss of the card (onpu_recovery.c) */

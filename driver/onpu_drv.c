@@ -134,6 +134,8 @@ static const struct drm_ioctl_desc onpu_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(ONPU_QUEUE_DESTROY, onpu_ioctl_queue_destroy, 0),
 	DRM_IOCTL_DEF_DRV(ONPU_QUEUE_GET_STATE, onpu_ioctl_queue_get_state, 0),
 	DRM_IOCTL_DEF_DRV(ONPU_SUBMIT, onpu_ioctl_submit, 0),
+	DRM_IOCTL_DEF_DRV(ONPU_BO_ADVISE, onpu_ioctl_bo_advise, 0),
+	DRM_IOCTL_DEF_DRV(ONPU_BO_INFO, onpu_ioctl_bo_info, 0),
 	DRM_IOCTL_DEF_DRV(ONPU_BO_USERPTR, onpu_ioctl_bo_userptr, 0),
 	DRM_IOCTL_DEF_DRV(ONPU_VM_GET_STATE, onpu_ioctl_vm_get_state, 0),
 };
@@ -141,7 +143,8 @@ static const struct drm_ioctl_desc onpu_ioctls[] = {
 /*
  * Versions of the uAPI:
  *  1.0 - initial
- *  1.1 - BO_USERPTR, VM_GET_STATE; foreign dma-bufs
+ *  1.1 - BO_USERPTR, VM_GET_STATE; foreign dma-bufs; DRM_ONPU_BO_CPU_VISIBLE, BO_ADVISE,
+ *        BO_INFO
  */
 static const struct drm_driver onpu_driver = {
 	.driver_features = DRIVER_GEM | DRIVER_COMPUTE_ACCEL | DRIVER_SYNCOBJ |

@@ -32,6 +32,7 @@
 
 #include "onpu_bo.h"
 #include "onpu_device.h"
+#include "onpu_place.h"
 #include "onpu_pt.h"
 #include "onpu_queue.h"
 #include "onpu_recovery.h"
@@ -41,6 +42,9 @@
 #define TLB_TIMEOUT_EXTRA_MS	10000
 
 #define HUGE_SIZE		BIT_ULL(ONPU_MMU_HUGE_SHIFT)
+
+/* How often room is made for a page table. */
+#define PAGE_TRIES		8
 
 /**
  * struct onpu_pt - a page table
@@ -118,19 +122,24 @@ static void pt_free(struct onpu_device *odev, struct onpu_pt *pt)
 
 static struct onpu_pt *pt_alloc(struct onpu_device *odev, bool dir)
 {
+	unsigned int tries;
 	struct onpu_pt *pt;
 
 	pt = kzalloc(struct_size(pt, entry, dir ? ONPU_MMU_ENTRIES : 0), GFP_KERNEL);
 	if (!pt)
 		return NULL;
 
-	pt->page = onpu_vram_page_alloc(odev);
-	if (!pt->page) {
-		kfree(pt);
-		return NULL;
+	/* What is made free may be gone at once to somebody else. */
+	for (tries = 0; tries < PAGE_TRIES; tries++) {
+		pt->page = onpu_vram_page_alloc(odev);
+		if (pt->page)
+			return pt;
+		if (onpu_room_make(odev))
+			break;
 	}
+	kfree(pt);
 
-	return pt;
+	return NULL;
 }
 
 static void pt_clear(struct onpu_pgtable *pgt, struct onpu_pt *pt)
@@ -289,6 +298,23 @@ static u64 pt_map_small(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
 	return done;
 }
 
+/* Maps @run contiguous bytes from @addr; @bits is complete. */
+static void pt_map_run(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
+		       u64 va, u64 addr, u64 run, u64 bits)
+{
+	u64 step = 0;
+
+	while (step < run) {
+		if (pt_fits_huge(pgt->odev, va + step, addr + step, run - step)) {
+			pt_map_page(pgt, stock, va + step, (addr + step) | bits, 1);
+			step += HUGE_SIZE;
+		} else {
+			step += pt_map_small(pgt, stock, va + step, addr + step,
+					     run - step, bits);
+		}
+	}
+}
+
 /**
  * onpu_pt_map() - map a range of a buffer object
  * @pgt: page tables
@@ -310,20 +336,11 @@ void onpu_pt_map(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
 	pt_begin(pgt, &idx);
 
 	while (size) {
-		u64 run = size, step = 0;
+		u64 run = size;
 		bool host;
 		u64 addr = onpu_bo_extent(bo, bo_offset, &run, &host);
-		u64 pte_bits = bits | (host ? ONPU_PTE_HOST : 0);
 
-		while (step < run) {
-			if (pt_fits_huge(pgt->odev, va + step, addr + step, run - step)) {
-				pt_map_page(pgt, stock, va + step, (addr + step) | pte_bits, 1);
-				step += HUGE_SIZE;
-			} else {
-				step += pt_map_small(pgt, stock, va + step, addr + step,
-						     run - step, pte_bits);
-			}
-		}
+		pt_map_run(pgt, stock, va, addr, run, bits | (host ? ONPU_PTE_HOST : 0));
 		va += run;
 		bo_offset += run;
 		size -= run;
@@ -502,6 +519,82 @@ void onpu_pt_stock_fini(struct onpu_device *odev, struct onpu_pt_stock *stock)
 	pt_free_list(odev, &stock->leaves);
 }
 
+/**
+ * onpu_pt_map_card() - map card memory as such
+ * @pgt: page tables
+ * @addr: offset in card memory, page aligned
+ * @va: address, page aligned, with nothing mapped there
+ * @size: bytes, page aligned
+ * @bits: ONPU_PTE_READ, WRITE and PRIV
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int onpu_pt_map_card(struct onpu_pgtable *pgt, u64 addr, u64 va, u64 size, u64 bits)
+{
+	struct onpu_pt_stock stock;
+	u64 leaves = pt_count(1, va, size);
+	int ret, idx;
+
+	/* Tables of level 0 for what 2 MiB pages do not cover: the ends, or all. */
+	if (pt_fits_huge(pgt->odev, va, addr, HUGE_SIZE))
+		leaves = IS_ALIGNED(size, HUGE_SIZE) ? 0 : 1;
+
+	onpu_pt_stock_init(&stock);
+	ret = pt_stock_add(pgt->odev, &stock.dirs, true, pt_count(3, va, size) +
+			   pt_count(2, va, size));
+	if (!ret)
+		ret = pt_stock_add(pgt->odev, &stock.leaves, false, leaves);
+	if (!ret) {
+		pt_begin(pgt, &idx);
+		pt_map_run(pgt, &stock, va, addr, size, bits | ONPU_PTE_VALID | ONPU_PTE_LEAF);
+		pt_end(pgt, idx);
+	}
+	onpu_pt_stock_fini(pgt->odev, &stock);
+
+	return ret;
+}
+
+/**
+ * onpu_pt_make_window() - make empty tables whose entries the caller writes
+ * @pgt: page tables
+ * @va: address, aligned to 2 MiB, with nothing mapped there
+ * @tables: level-0 tables, that is pieces of 2 MiB
+ * @offsets: set to where each of them is in card memory
+ *
+ * The tables live as long as the page tables.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int onpu_pt_make_window(struct onpu_pgtable *pgt, u64 va, unsigned int tables, u64 *offsets)
+{
+	u64 size = (u64)tables << ONPU_MMU_HUGE_SHIFT;
+	struct onpu_pt_stock stock;
+	unsigned int i;
+	int ret, idx;
+
+	onpu_pt_stock_init(&stock);
+	ret = pt_stock_add(pgt->odev, &stock.dirs, true, pt_count(3, va, size) +
+			   pt_count(2, va, size));
+	if (!ret)
+		ret = pt_stock_add(pgt->odev, &stock.leaves, false, tables);
+	if (ret)
+		goto out_fini;
+
+	pt_begin(pgt, &idx);
+	for (i = 0; i < tables; i++, va += HUGE_SIZE) {
+		struct onpu_pt *pt = pgt->root;
+
+		while (pt->level)
+			pt = pt_descend(pgt, &stock, pt, pt_index(pt->level, va));
+		offsets[i] = onpu_vram_page_offset(pt->page);
+	}
+	pt_end(pgt, idx);
+
+out_fini:
+	onpu_pt_stock_fini(pgt->odev, &stock);
+	return ret;
+}
+
 /* Asks for an invalidation; returns its sequence number. */
 static u32 pt_tlb_request(struct onpu_device *odev, u32 asid)
 {
@@ -539,6 +632,23 @@ static int pt_tlb_wait(struct onpu_device *odev, u32 seq)
 	}
 
 	return 0;
+}
+
+/**
+ * onpu_pt_invalidate() - make the card forget translations
+ * @odev: card; registers accessible
+ * @asid: address-space id
+ *
+ * For tables whose entries somebody else writes. Waits for packets of that
+ * context that execute. Safe where fences are signalled.
+ *
+ * Return: as onpu_pt_sync().
+ */
+int onpu_pt_invalidate(struct onpu_device *odev, u32 asid)
+{
+	/* Entries before the invalidation. */
+	wmb();
+	return pt_tlb_wait(odev, pt_tlb_request(odev, asid));
 }
 
 /**

@@ -55,8 +55,11 @@ void onpu_pt_stock_fini(struct onpu_device *odev, struct onpu_pt_stock *stock);
 
 void onpu_pt_map(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
 		 struct onpu_bo *bo, u64 bo_offset, u64 va, u64 size, u64 bits);
+int onpu_pt_map_card(struct onpu_pgtable *pgt, u64 addr, u64 va, u64 size, u64 bits);
+int onpu_pt_make_window(struct onpu_pgtable *pgt, u64 va, unsigned int tables, u64 *offsets);
 void onpu_pt_unmap(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
 		   u64 va, u64 size);
 int onpu_pt_sync(struct onpu_pgtable *pgt);
+int onpu_pt_invalidate(struct onpu_device *odev, u32 asid);
 
 #endif /* __ONPU_PT_H__ */

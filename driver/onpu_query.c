@@ -48,7 +48,7 @@ static void query_memory(struct onpu_device *odev, void *data)
 	struct drm_onpu_query_memory *q = data;
 
 	q->vram_size = onpu_vram_size(odev);
-	q->vram_visible = onpu_vram_size(odev);
+	q->vram_visible = onpu_vram_visible_size(odev);
 	q->vram_used = onpu_vram_used(odev);
 	q->system_used = onpu_ttm_system_used(odev);
 	q->va_start = ONPU_VA_USER_START;

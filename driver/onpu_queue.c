@@ -39,6 +39,7 @@
 #include "onpu_irq.h"
 #include "onpu_job.h"
 #include "onpu_mbox.h"
+#include "onpu_place.h"
 #include "onpu_queue.h"
 #include "onpu_recovery.h"
 #include "onpu_user.h"
@@ -77,8 +78,12 @@ u32 onpu_queue_job_timeout_ms(void)
 
 static void onpu_queue_release(struct kref *ref)
 {
-	kfree(container_of(ref, struct onpu_queue, ref));
-	module_put(THIS_MODULE);
+	struct onpu_queue *queue = container_of(ref, struct onpu_queue, ref);
+	bool kernel = queue->kernel;
+
+	kfree(queue);
+	if (!kernel)
+		module_put(THIS_MODULE);
 }
 
 /**
@@ -670,6 +675,106 @@ err_put:
 	return ERR_PTR(ret);
 }
 
+/**
+ * onpu_queue_create_kernel() - create a queue of the driver's own
+ * @ofile: a file of the driver's own
+ * @vm: address space
+ *
+ * It has no id. Its ring is written by its owner, not by a scheduler.
+ *
+ * Return: the queue, kept active, or an error pointer. It ends by
+ * onpu_queue_destroy_kernel().
+ */
+struct onpu_queue *onpu_queue_create_kernel(struct onpu_file *ofile, struct onpu_vm *vm)
+{
+	struct onpu_queue *queue;
+	int ret;
+
+	ret = onpu_recovery_enter(ofile->odev);
+	if (ret)
+		return ERR_PTR(ret);
+	queue = onpu_queue_create(ofile, vm, DRM_ONPU_PRIORITY_HIGH);
+	if (!IS_ERR(queue)) {
+		/* Nobody outside sees its fences; it must not keep the module. */
+		queue->kernel = true;
+		module_put(THIS_MODULE);
+	}
+	onpu_recovery_exit(ofile->odev);
+
+	return queue;
+}
+
+/**
+ * onpu_queue_destroy_kernel() - destroy a queue of the driver's own
+ * @queue: queue with nothing in its ring
+ */
+void onpu_queue_destroy_kernel(struct onpu_queue *queue)
+{
+	onpu_queue_kill(queue, &onpu_death_destroyed);
+	onpu_queue_put_active(queue);
+}
+
+/**
+ * onpu_queue_revive_kernel() - make a dead queue of the driver's own work again
+ * @queue: queue; all its fences have signalled, no reset can happen now
+ *
+ * Registers are accessible. Safe where fences are signalled.
+ *
+ * Return: 0 or a negative error; then it is dead still.
+ */
+int onpu_queue_revive_kernel(struct onpu_queue *queue)
+{
+	static const struct onpu_queue_death failed = {
+		.error = ONPU_ERR_INTERNAL,
+		.guilty = -EIO,
+		.others = -EIO,
+	};
+	int ret;
+
+	/* Else it would kill the queue that is created here. */
+	flush_work(&queue->kill_work);
+	ret = onpu_queue_call(queue, ONPU_MSG_QUEUE_DESTROY, NULL);
+	if (ret && ret != -ENOENT)
+		return ret;
+
+	spin_lock_irq(&queue->fences.lock);
+	WRITE_ONCE(queue->ring.tail, 0);
+	memset(&queue->state, 0, sizeof(queue->state));
+	spin_unlock_irq(&queue->fences.lock);
+
+	ret = onpu_queue_create_on_card(queue);
+	if (ret)
+		onpu_queue_mark_dead(queue, &failed);
+	return ret;
+}
+
+/* Creates a queue, making room for its memory. */
+static struct onpu_queue *onpu_queue_find_room(struct onpu_file *ofile, struct onpu_vm *vm,
+					       u32 priority)
+{
+	struct onpu_device *odev = ofile->odev;
+	struct onpu_queue *queue;
+	struct onpu_room room;
+	int ret;
+
+	ret = onpu_room_begin(&room, odev);
+	if (ret)
+		return ERR_PTR(ret);
+
+	do {
+		ret = onpu_recovery_enter(odev);
+		if (ret) {
+			queue = ERR_PTR(ret);
+			break;
+		}
+		queue = onpu_queue_create(ofile, vm, priority);
+		onpu_recovery_exit(odev);
+	} while (IS_ERR(queue) && onpu_room_retry(&room, PTR_ERR(queue)));
+	onpu_room_end(&room);
+
+	return queue;
+}
+
 static int onpu_queue_publish(struct onpu_file *ofile, struct onpu_vm *vm, u32 priority, u32 *id)
 {
 	struct onpu_queue *queue;
@@ -680,11 +785,7 @@ static int onpu_queue_publish(struct onpu_file *ofile, struct onpu_vm *vm, u32 p
 	if (ret)
 		return ret == -EBUSY ? -ENOSPC : ret;
 
-	ret = onpu_recovery_enter(ofile->odev);
-	if (ret)
-		goto err_erase;
-	queue = onpu_queue_create(ofile, vm, priority);
-	onpu_recovery_exit(ofile->odev);
+	queue = onpu_queue_find_room(ofile, vm, priority);
 	if (IS_ERR(queue)) {
 		ret = PTR_ERR(queue);
 		goto err_erase;

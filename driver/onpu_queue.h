@@ -191,6 +191,8 @@ struct onpu_queue {
 	struct list_head irq_node;
 	/** @on_card: the firmware knows the queue */
 	bool on_card;
+	/** @kernel: of the driver's own, see onpu_migrate.c */
+	bool kernel;
 	/** @restore: to be created again after the reset; recovery only */
 	bool restore;
 };
@@ -237,6 +239,9 @@ static inline bool onpu_queue_is_dead(struct onpu_queue *queue)
 
 bool onpu_queue_mark_dead(struct onpu_queue *queue, const struct onpu_queue_death *death);
 void onpu_queue_kill(struct onpu_queue *queue, const struct onpu_queue_death *death);
+struct onpu_queue *onpu_queue_create_kernel(struct onpu_file *ofile, struct onpu_vm *vm);
+void onpu_queue_destroy_kernel(struct onpu_queue *queue);
+int onpu_queue_revive_kernel(struct onpu_queue *queue);
 int onpu_queue_create_on_card(struct onpu_queue *queue);
 void onpu_queue_ring_doorbell(struct onpu_queue *queue);
 void onpu_queue_error_event(struct onpu_device *odev, const struct onpu_msg_queue_error *ev);

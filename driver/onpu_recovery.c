@@ -22,7 +22,8 @@
  *
  * Locking, outermost first: @block is held for reading by whoever creates
  * queues and contexts or writes card memory, for writing during a reset from
- * outside, from before it until after it. @lock covers the state; nothing is
+ * outside, from before it until after it. @touch does the same inside
+ * reservations, for moves of memory, and for moments only. @lock covers the state; nothing is
  * allocated under it, since fences signal under it. The works of @wq, kills and
  * wedging, are part of signalling fences too and take @lock, never @block.
  */
@@ -39,6 +40,7 @@
 #include "onpu_fw.h"
 #include "onpu_irq.h"
 #include "onpu_mbox.h"
+#include "onpu_migrate.h"
 #include "onpu_queue.h"
 #include "onpu_recovery.h"
 #include "onpu_vm.h"
@@ -65,6 +67,8 @@ struct onpu_recovery {
 	struct onpu_device *odev;
 	/** @block: keeps a reset from outside away, see the DOC above */
 	struct rw_semaphore block;
+	/** @touch: the same as @block for whoever holds reservations */
+	struct rw_semaphore touch;
 	/** @lock: protects changes of @state and what comes with them */
 	struct mutex lock;
 	/** @state: read without the lock where a late answer does no harm */
@@ -100,6 +104,28 @@ bool onpu_recovery_is_wedged(struct onpu_device *odev)
 }
 
 /**
+ * onpu_recovery_is_up() - whether the card executes
+ * @odev: card
+ *
+ * Return: true when it works.
+ */
+bool onpu_recovery_is_up(struct onpu_device *odev)
+{
+	return READ_ONCE(odev->recovery->state) == ONPU_CARD_UP;
+}
+
+/**
+ * onpu_recovery_is_gone() - whether the card is being unplugged, or was
+ * @odev: card
+ *
+ * Return: true when no work of it will ever end by itself.
+ */
+bool onpu_recovery_is_gone(struct onpu_device *odev)
+{
+	return READ_ONCE(odev->recovery->state) == ONPU_CARD_GONE;
+}
+
+/**
  * onpu_recovery_block() - keep a reset from outside away
  * @odev: card
  *
@@ -109,6 +135,28 @@ bool onpu_recovery_is_wedged(struct onpu_device *odev)
 void onpu_recovery_block(struct onpu_device *odev)
 {
 	down_read(&odev->recovery->block);
+}
+
+/**
+ * onpu_recovery_touch() - keep a reset from outside away for a moment
+ * @odev: card
+ *
+ * Like onpu_recovery_block(), but taken inside reservations, and where fences are
+ * signalled: for no longer than some registers and card memory are accessed. Ends
+ * by onpu_recovery_untouch().
+ */
+void onpu_recovery_touch(struct onpu_device *odev)
+{
+	down_read(&odev->recovery->touch);
+}
+
+/**
+ * onpu_recovery_untouch() - end of onpu_recovery_touch()
+ * @odev: card
+ */
+void onpu_recovery_untouch(struct onpu_device *odev)
+{
+	up_read(&odev->recovery->touch);
 }
 
 /**
@@ -276,7 +324,8 @@ static void onpu_recovery_resume_queue(struct onpu_queue *queue, bool lost)
 
 	queue->on_card = false;
 	onpu_fence_process(queue);
-	if (lost || onpu_fence_oldest(queue)) {
+	/* The copy engine makes its queue work again when it needs it. */
+	if (lost || queue->kernel || onpu_fence_oldest(queue)) {
 		onpu_queue_mark_dead(queue, &death);
 	} else if (!onpu_queue_is_dead(queue)) {
 		WRITE_ONCE(queue->ring.tail, 0);
@@ -330,6 +379,7 @@ static void onpu_recovery_reset_prepare(struct pci_dev *pdev)
 	drm_info(&odev->drm, "the function is being reset\n");
 	down_write(&recovery->block);
 	onpu_bo_zap_maps(odev);
+	down_write(&recovery->touch);
 	onpu_recovery_pause_queues(odev);
 
 	mutex_lock(&recovery->lock);
@@ -353,6 +403,8 @@ static void onpu_recovery_reset_done(struct pci_dev *pdev)
 	ret = onpu_recovery_bring_up(odev);
 	if (!ret)
 		ret = onpu_vm_restore_contexts(odev);
+	if (!ret)
+		ret = onpu_migrate_restore(odev);
 	if (ret) {
 		drm_err(&odev->drm, "wedged: the card does not work after the reset: %d\n", ret);
 		mutex_lock(&recovery->lock);
@@ -367,6 +419,7 @@ static void onpu_recovery_reset_done(struct pci_dev *pdev)
 		drm_info(&odev->drm, "the card works again\n");
 	}
 
+	up_write(&recovery->touch);
 	up_write(&recovery->block);
 }
 
@@ -388,17 +441,17 @@ static const struct onpu_queue_death onpu_death_unplugged = {
  * @odev: card
  *
  * Before drm_dev_unplug(), which waits for all ioctls: lets go those that wait
- * for jobs to end.
+ * for jobs to end, or for memory that moves. So the card is stopped first.
  */
 void onpu_recovery_prepare_unplug(struct onpu_device *odev)
 {
-	struct onpu_queue *queue;
-	unsigned long index;
+	struct onpu_recovery *recovery = odev->recovery;
 
-	for (index = 0; (queue = onpu_queue_next(odev, &index)); index++) {
-		onpu_queue_mark_dead(queue, &onpu_death_unplugged);
-		onpu_queue_put(queue);
-	}
+	mutex_lock(&recovery->lock);
+	onpu_recovery_halt_locked(odev, ONPU_CARD_GONE, -ENODEV);
+	mutex_unlock(&recovery->lock);
+
+	onpu_recovery_end_queues(odev, &onpu_death_unplugged);
 }
 
 /**
@@ -443,6 +496,7 @@ static int onpu_recovery_alloc(struct onpu_device *odev)
 		return -ENOMEM;
 	recovery->odev = odev;
 	init_rwsem(&recovery->block);
+	init_rwsem(&recovery->touch);
 	mutex_init(&recovery->lock);
 	INIT_WORK(&recovery->wedge_work, onpu_recovery_wedge_work);
 	odev->recovery = recovery;

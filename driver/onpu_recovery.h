@@ -16,11 +16,15 @@ void onpu_recovery_unplug(struct onpu_device *odev);
 int onpu_recovery_enter(struct onpu_device *odev);
 void onpu_recovery_block(struct onpu_device *odev);
 bool onpu_recovery_try_block(struct onpu_device *odev);
+void onpu_recovery_touch(struct onpu_device *odev);
+void onpu_recovery_untouch(struct onpu_device *odev);
 void onpu_recovery_exit(struct onpu_device *odev);
 
 void onpu_recovery_wedge(struct onpu_device *odev, const char *why);
 void onpu_recovery_stop_card(struct onpu_device *odev, const char *why);
 void onpu_recovery_flush(struct onpu_device *odev);
+bool onpu_recovery_is_up(struct onpu_device *odev);
+bool onpu_recovery_is_gone(struct onpu_device *odev);
 bool onpu_recovery_is_wedged(struct onpu_device *odev);
 struct workqueue_struct *onpu_recovery_wq(struct onpu_device *odev);
 

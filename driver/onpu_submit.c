@@ -7,9 +7,9 @@
  * All or nothing: arguments are copied once and checked, places in the queue
  * are waited for, jobs, fences and timeline points are allocated, dependencies
  * are looked up. Then the reservations of the VM and of its shared buffer
- * objects are locked, and from there on nothing can fail: the jobs are armed,
- * their fences go into the reservations and the syncobjs, and the scheduler
- * gets the jobs.
+ * objects are locked and what was evicted is brought back. From there on nothing
+ * can fail: the jobs are armed, their fences go into the reservations and the
+ * syncobjs, and the scheduler gets the jobs.
  *
  * Jobs of a queue end in order and their fences share a context, so the last
  * job's fence is enough for the reservations.
@@ -120,13 +120,18 @@ static int onpu_submit_push(struct onpu_submit *submit)
 {
 	struct onpu_queue *queue = submit->queue;
 	struct onpu_job *last = submit->jobs[submit->count - 1];
-	struct drm_gpuvm_exec exec;
+	struct onpu_vm_exec exec;
 	u32 i;
 	int ret;
 
 	ret = onpu_vm_lock_for_submit(queue->vm, &exec, 1);
 	if (ret)
 		return ret;
+	ret = onpu_vm_add_dependencies(&exec, &submit->jobs[0]->base);
+	if (ret) {
+		onpu_vm_unlock_submit(&exec);
+		return ret;
+	}
 
 	/* Nothing can fail from here on. */
 	for (i = 0; i < submit->count; i++)

@@ -18,7 +18,8 @@
  * first: arguments, memory for mappings (three per MAP, two per UNMAP cover any
  * split), page tables, locks, links between VM and buffer objects. Then all
  * operations happen, and none of the steps can fail. The wait for the card's TLB
- * is outside the reservations, so that submissions to other parts go on.
+ * is outside the reservations, so that submissions to other parts go on; until it
+ * is over, the buffer objects that were unmapped do not move.
  *
  * Locking, outermost first:
  *
@@ -26,16 +27,18 @@
  *    a context is created or destroyed
  *  - &onpu_device.vms.lock: the list of VMs, and against the teardown of a VM's
  *    context while contexts are restored after a reset
- *  - &onpu_vm.lock: all changes of the address space, that is the tree, the
- *    kernel half and the page tables
+ *  - &onpu_vm.lock: all changes of what is mapped where, that is the tree and the
+ *    kernel half
  *  - reservations: of the VM and of the buffer objects that an update touches.
- *    They protect the lists of mappings of an object, and keep submissions out
- *    while the set of external objects changes
+ *    They protect the lists of mappings of an object and where it is, and keep
+ *    submissions out while the set of external objects changes
+ *  - &onpu_vm.pt_lock: the page tables; held while the card's TLB is waited for
  *
  * The xarray of a file is only used for look-ups; its spinlock is a leaf.
  */
 
 #include <linux/slab.h>
+#include <linux/wait_bit.h>
 
 #include <drm/drm_exec.h>
 #include <drm/drm_gpuvm.h>
@@ -45,59 +48,12 @@
 #include "onpu_device.h"
 #include "onpu_ext.h"
 #include "onpu_mbox.h"
+#include "onpu_place.h"
 #include "onpu_pt.h"
 #include "onpu_recovery.h"
 #include "onpu_user.h"
 #include "onpu_vm.h"
-
-/**
- * struct onpu_vm - an address space
- */
-struct onpu_vm {
-	/** @base: user half */
-	struct drm_gpuvm base;
-	/** @ref: users; the teardown work runs when there is none */
-	struct kref ref;
-	/** @odev: the card; @base holds a reference on its drm_device */
-	struct onpu_device *odev;
-	/** @link: in &onpu_device.vms.list while the firmware knows the context */
-	struct list_head link;
-	/** @lock: serialises changes of the address space */
-	struct mutex lock;
-	/** @pgt: page tables; protected by @lock */
-	struct onpu_pgtable pgt;
-	/** @kernel: upper half, allocator of addresses; protected by @lock */
-	struct drm_mm kernel;
-	/** @mappings: mappings in the user half; protected by @lock */
-	u64 mappings;
-	/** @mapped_bytes: what they cover; protected by @lock */
-	u64 mapped_bytes;
-	/** @fault: the last fault of a job */
-	struct {
-		/** @fault.lock: protects the others; innermost */
-		spinlock_t lock;
-		/** @fault.count: faults so far */
-		u64 count;
-		/** @fault.va: address */
-		u64 va;
-		/** @fault.info: ONPU_FAULT_INFO */
-		u32 info;
-		/** @fault.queue: id of the queue in its file */
-		u32 queue;
-	} fault;
-	/** @destroy_work: teardown */
-	struct work_struct destroy_work;
-};
-
-/**
- * struct onpu_vma - a mapping in the user half
- */
-struct onpu_vma {
-	/** @base: GPUVM part */
-	struct drm_gpuva base;
-	/** @bits: ONPU_PTE_READ and WRITE */
-	u64 bits;
-};
+#include "onpu_vm_types.h"
 
 /**
  * struct onpu_kernel_map - a mapping in the kernel half
@@ -119,6 +75,8 @@ struct onpu_bind {
 	struct onpu_bo *bo;
 	/** @vm_bo: link between the VM and @bo, with a reference */
 	struct drm_gpuvm_bo *vm_bo;
+	/** @defer: the card cannot use @bo where it is; the next submission maps it */
+	bool defer;
 	/** @vma: mappings to use: for the new one, before it, behind it */
 	struct onpu_vma *vma[3];
 };
@@ -145,16 +103,6 @@ struct onpu_bind_ctx {
 	 */
 	struct list_head removed;
 };
-
-static struct onpu_vm *to_onpu_vm(struct drm_gpuvm *gpuvm)
-{
-	return container_of(gpuvm, struct onpu_vm, base);
-}
-
-static struct onpu_vma *to_onpu_vma(struct drm_gpuva *va)
-{
-	return container_of(va, struct onpu_vma, base);
-}
 
 /* --- references --------------------------------------------------------------- */
 
@@ -291,8 +239,10 @@ static void vm_destroy_context(struct onpu_vm *vm)
 	mutex_unlock(&odev->vms.lock);
 
 	/* Before the id is used again or a table is. */
+	mutex_lock(&vm->pt_lock);
 	vm->pgt.dirty = true;
 	onpu_pt_sync(&vm->pgt);
+	mutex_unlock(&vm->pt_lock);
 }
 
 static void vm_destroy_work(struct work_struct *work)
@@ -307,7 +257,9 @@ static void vm_destroy_work(struct work_struct *work)
 	mutex_lock(&vm->lock);
 	drm_gpuvm_for_each_va_safe(va, next, &vm->base)
 		vma_unlink(va);
+	mutex_lock(&vm->pt_lock);
 	onpu_pgtable_fini(&vm->pgt);
+	mutex_unlock(&vm->pt_lock);
 	drm_mm_takedown(&vm->kernel);
 	mutex_unlock(&vm->lock);
 
@@ -321,6 +273,8 @@ static void vm_free(struct drm_gpuvm *gpuvm)
 {
 	struct onpu_vm *vm = to_onpu_vm(gpuvm);
 
+	ttm_lru_bulk_move_fini(&vm->odev->ttm, &vm->bulk);
+	mutex_destroy(&vm->pt_lock);
 	mutex_destroy(&vm->lock);
 	kfree(vm);
 }
@@ -348,10 +302,12 @@ static int kernel_map_insert(struct onpu_vm *vm, struct onpu_kernel_map *map, u3
 	ret = onpu_pt_stock_for_map(vm->odev, &stock, map->bo, 0, map->node.start,
 				    map->node.size);
 	if (!ret) {
+		mutex_lock(&vm->pt_lock);
 		onpu_pt_map(&vm->pgt, &stock, map->bo, 0, map->node.start, map->node.size, bits);
 		ret = onpu_pt_sync(&vm->pgt);
 		if (ret)
 			onpu_pt_unmap(&vm->pgt, &stock, map->node.start, map->node.size);
+		mutex_unlock(&vm->pt_lock);
 	}
 	if (ret)
 		drm_mm_remove_node(&map->node);
@@ -414,54 +370,14 @@ void onpu_vm_unmap_kernel(struct onpu_vm *vm, u64 va)
 	if (!drm_WARN_ON(&vm->odev->drm, !map || map->node.start != va)) {
 		/* Whole mappings need no split, hence no stock. */
 		onpu_pt_stock_init(&stock);
+		mutex_lock(&vm->pt_lock);
 		onpu_pt_unmap(&vm->pgt, &stock, va, map->node.size);
 		onpu_pt_sync(&vm->pgt);
+		mutex_unlock(&vm->pt_lock);
 		drm_mm_remove_node(&map->node);
 		kfree(map);
 	}
 	mutex_unlock(&vm->lock);
-}
-
-/* --- submission ------------------------------------------------------------------ */
-
-/**
- * onpu_vm_lock_for_submit() - lock what a submission fences
- * @vm: address space
- * @exec: to initialise
- * @num_fences: fences that will be added
- *
- * Return: 0, -EINTR or -ENOMEM; on error nothing is locked.
- */
-int onpu_vm_lock_for_submit(struct onpu_vm *vm, struct drm_gpuvm_exec *exec,
-			    unsigned int num_fences)
-{
-	*exec = (struct drm_gpuvm_exec) {
-		.vm = &vm->base,
-		.flags = DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES,
-		.num_fences = num_fences,
-	};
-
-	return drm_gpuvm_exec_lock(exec);
-}
-
-/**
- * onpu_vm_add_fence() - make memory outlive a job
- * @exec: locked by onpu_vm_lock_for_submit()
- * @fence: finished fence of the job
- */
-void onpu_vm_add_fence(struct drm_gpuvm_exec *exec, struct dma_fence *fence)
-{
-	drm_gpuvm_exec_resv_add_fence(exec, fence, DMA_RESV_USAGE_BOOKKEEP,
-				      DMA_RESV_USAGE_BOOKKEEP);
-}
-
-/**
- * onpu_vm_unlock_submit() - unlock after a submission
- * @exec: locked by onpu_vm_lock_for_submit()
- */
-void onpu_vm_unlock_submit(struct drm_gpuvm_exec *exec)
-{
-	drm_gpuvm_exec_unlock(exec);
 }
 
 /* --- GPUVM steps, which cannot fail ------------------------------------------------ */
@@ -493,6 +409,7 @@ static struct onpu_vma *bind_take_vma(struct onpu_bind *bind, unsigned int i)
 static void bind_remove_vma(struct onpu_bind_ctx *ctx, struct drm_gpuva *va)
 {
 	bind_count(ctx, va, false);
+	atomic_inc(&to_onpu_bo(va->gem.obj)->unsynced);
 	drm_gem_object_get(va->gem.obj);
 	drm_gpuva_unlink(va);
 	list_add_tail(&va->rb.entry, &ctx->removed);
@@ -504,7 +421,7 @@ static void bind_remove_vma(struct onpu_bind_ctx *ctx, struct drm_gpuva *va)
  */
 static void bind_clear_range(struct onpu_bind_ctx *ctx, u64 va, u64 size)
 {
-	if (ctx->cur->op.type == DRM_ONPU_BIND_UNMAP)
+	if (ctx->cur->op.type == DRM_ONPU_BIND_UNMAP || ctx->cur->defer)
 		onpu_pt_unmap(&ctx->vm->pgt, &ctx->stock, va, size);
 }
 
@@ -521,6 +438,10 @@ static int bind_step_map(struct drm_gpuva_op *op, void *priv)
 	drm_gpuva_map(&ctx->vm->base, &vma->base, &op->map);
 	drm_gpuva_link(&vma->base, bind->vm_bo);
 	bind_count(ctx, &vma->base, true);
+	if (bind->defer) {
+		drm_gpuvm_bo_evict(bind->vm_bo, true);
+		return 0;
+	}
 	onpu_pt_map(&ctx->vm->pgt, &ctx->stock, bind->bo, op->map.gem.offset,
 		    op->map.va.addr, op->map.va.range, vma->bits);
 
@@ -574,6 +495,7 @@ static int bind_step_unmap(struct drm_gpuva_op *op, void *priv)
 
 static const struct drm_gpuvm_ops vm_ops = {
 	.vm_free = vm_free,
+	.vm_bo_validate = onpu_vm_bo_validate,
 	.sm_step_map = bind_step_map,
 	.sm_step_remap = bind_step_remap,
 	.sm_step_unmap = bind_step_unmap,
@@ -665,12 +587,10 @@ static int bind_check_all(struct onpu_bind_ctx *ctx, const struct drm_onpu_bind_
 	return 0;
 }
 
-/* Allocates all that the operations may need. */
+/* Allocates mappings, all that the operations may need. */
 static int bind_prepare(struct onpu_bind_ctx *ctx)
 {
-	struct onpu_device *odev = ctx->vm->odev;
 	unsigned int i, j;
-	int ret;
 
 	for (i = 0; i < ctx->count; i++) {
 		struct onpu_bind *bind = &ctx->binds[i];
@@ -681,8 +601,26 @@ static int bind_prepare(struct onpu_bind_ctx *ctx)
 			if (!bind->vma[j])
 				return -ENOMEM;
 		}
+		if (fatal_signal_pending(current))
+			return -EINTR;
+	}
 
-		if (map)
+	return 0;
+}
+
+/* Allocates page tables, enough for where the buffer objects are now. */
+static int bind_prepare_tables(struct onpu_bind_ctx *ctx)
+{
+	struct onpu_device *odev = ctx->vm->odev;
+	u32 i;
+	int ret;
+
+	for (i = 0; i < ctx->count; i++) {
+		struct onpu_bind *bind = &ctx->binds[i];
+		bool map = bind->op.type == DRM_ONPU_BIND_MAP;
+
+		bind->defer = map && (bind->vm_bo->evicted || !onpu_place_is_usable(bind->bo));
+		if (map && !bind->defer)
 			ret = onpu_pt_stock_for_map(odev, &ctx->stock, bind->bo, bind->op.bo_offset,
 						    bind->op.va, bind->op.size);
 		else
@@ -729,7 +667,7 @@ static int bind_lock(struct onpu_bind_ctx *ctx, struct drm_exec *exec)
 	return 0;
 }
 
-/* Links the VM with the buffer objects; the last thing that can fail. */
+/* Links the VM with the buffer objects. */
 static int bind_link_bos(struct onpu_bind_ctx *ctx)
 {
 	u32 i;
@@ -835,12 +773,23 @@ static int bind_run(struct onpu_bind_ctx *ctx)
 	if (!ret)
 		ret = bind_link_bos(ctx);
 	if (!ret)
+		ret = bind_prepare_tables(ctx);
+	if (!ret) {
+		mutex_lock(&vm->pt_lock);
 		bind_commit(ctx);
+		mutex_unlock(&vm->pt_lock);
+	}
 	bind_unlink_bos(ctx);
 	drm_exec_fini(&exec);
 
-	if (!ret)
+	if (!ret) {
+		mutex_lock(&vm->pt_lock);
 		ret = onpu_pt_sync(&vm->pgt);
+		mutex_unlock(&vm->pt_lock);
+	} else {
+		/* There may be another try. */
+		onpu_pt_stock_fini(vm->odev, &ctx->stock);
+	}
 	mutex_unlock(&vm->lock);
 
 	return ret;
@@ -852,6 +801,10 @@ static void bind_fini(struct onpu_bind_ctx *ctx)
 	u32 i, j;
 
 	list_for_each_entry_safe(va, next, &ctx->removed, rb.entry) {
+		atomic_t *unsynced = &to_onpu_bo(va->gem.obj)->unsynced;
+
+		if (atomic_dec_and_test(unsynced))
+			wake_up_var(unsynced);
 		drm_gem_object_put(va->gem.obj);
 		kfree(to_onpu_vma(va));
 	}
@@ -878,6 +831,7 @@ static int vm_bind(struct onpu_vm *vm, struct drm_onpu_vm_bind *args,
 		.failed = args->ops.count,
 		.removed = LIST_HEAD_INIT(ctx.removed),
 	};
+	struct onpu_room room;
 	int ret;
 
 	ctx.binds = kvcalloc(ctx.count, sizeof(*ctx.binds), GFP_KERNEL);
@@ -888,10 +842,15 @@ static int vm_bind(struct onpu_vm *vm, struct drm_onpu_vm_bind *args,
 	ret = bind_check_all(&ctx, ops, file);
 	if (!ret)
 		ret = bind_prepare(&ctx);
+	if (!ret)
+		ret = onpu_room_begin(&room, vm->odev);
 	if (!ret) {
-		onpu_recovery_block(vm->odev);
-		ret = bind_run(&ctx);
-		onpu_recovery_exit(vm->odev);
+		do {
+			onpu_recovery_block(vm->odev);
+			ret = bind_run(&ctx);
+			onpu_recovery_exit(vm->odev);
+		} while (onpu_room_retry(&room, ret));
+		onpu_room_end(&room);
 	}
 	args->failed_op = ctx.failed;
 	bind_fini(&ctx);
@@ -973,6 +932,8 @@ static struct onpu_vm *vm_alloc(struct onpu_device *odev)
 	kref_init(&vm->ref);
 	mutex_init(&vm->lock);
 	spin_lock_init(&vm->fault.lock);
+	mutex_init(&vm->pt_lock);
+	ttm_lru_bulk_move_init(&vm->bulk);
 	INIT_LIST_HEAD(&vm->link);
 	INIT_WORK(&vm->destroy_work, vm_destroy_work);
 	drm_gpuvm_init(&vm->base, "onpu", 0, &odev->drm, resv_obj, ONPU_VA_USER_START,
@@ -1037,6 +998,62 @@ err_put:
 	return ERR_PTR(ret);
 }
 
+/* Creates an address space, making room for its page tables. */
+static struct onpu_vm *vm_find_room(struct onpu_device *odev)
+{
+	struct onpu_room room;
+	struct onpu_vm *vm;
+	int ret;
+
+	ret = onpu_room_begin(&room, odev);
+	if (ret)
+		return ERR_PTR(ret);
+
+	do {
+		vm = vm_create(odev);
+	} while (IS_ERR(vm) && onpu_room_retry(&room, PTR_ERR(vm)));
+	onpu_room_end(&room);
+
+	return vm;
+}
+
+/**
+ * onpu_vm_create_kernel() - create the address space of the copy engine
+ * @odev: card
+ * @card_va: where to map all card memory, for privileged packets only
+ * @window_va: where to make empty tables
+ * @tables: how many, of 2 MiB each
+ * @offsets: set to where they are in card memory
+ *
+ * Return: the address space with one reference, or an error pointer.
+ */
+struct onpu_vm *onpu_vm_create_kernel(struct onpu_device *odev, u64 card_va, u64 window_va,
+				      unsigned int tables, u64 *offsets)
+{
+	struct onpu_vm *vm = vm_create(odev);
+	int ret;
+
+	if (IS_ERR(vm))
+		return vm;
+
+	onpu_recovery_block(odev);
+	mutex_lock(&vm->lock);
+	ret = onpu_pt_map_card(&vm->pgt, 0, card_va, odev->caps.vram_size,
+			       ONPU_PTE_READ | ONPU_PTE_WRITE | ONPU_PTE_PRIV);
+	if (!ret)
+		ret = onpu_pt_make_window(&vm->pgt, window_va, tables, offsets);
+	if (!ret)
+		ret = onpu_pt_sync(&vm->pgt);
+	mutex_unlock(&vm->lock);
+	onpu_recovery_exit(odev);
+	if (ret) {
+		onpu_vm_put(vm);
+		return ERR_PTR(ret);
+	}
+
+	return vm;
+}
+
 /**
  * onpu_vm_restore_contexts() - tell the firmware all contexts again
  * @odev: card whose firmware has just booted; its memory is unchanged
@@ -1097,7 +1114,7 @@ int onpu_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_file *fi
 	if (ret)
 		return ret == -EBUSY ? -ENOSPC : ret;
 
-	vm = vm_create(to_onpu_device(drm));
+	vm = vm_find_room(to_onpu_device(drm));
 	if (IS_ERR(vm)) {
 		xa_release(&ofile->vms, args->id);
 		return PTR_ERR(vm);

@@ -4,11 +4,11 @@
 /**
  * DOC: Card memory
  *
- * A TTM resource manager over the buddy allocator. It manages the part of the
- * card's memory that the CPU reaches through the aperture: buffer objects are
- * cleared and page tables written by the CPU, so memory beyond the aperture
- * stays unused. The region that belongs to the firmware is allocated once and
- * never given back.
+ * A TTM resource manager over the buddy allocator. The CPU may reach only a part
+ * of the card's memory, the aperture, from its beginning: what it must reach,
+ * page tables, rings, and buffer objects that say so, is allocated there, all else
+ * from the other end. The region that belongs to the firmware is allocated once
+ * and never given back.
  *
  * The buddy allocator hands out naturally aligned powers of two, largest first,
  * which is what the 2 MiB pages of the card's MMU want. A buffer object keeps
@@ -47,6 +47,10 @@ struct onpu_vram_mgr {
 	struct list_head reserved;
 	/** @size: bytes that can be allocated when nothing is */
 	u64 size;
+	/** @visible: bytes of them that the CPU reaches */
+	u64 visible;
+	/** @aperture: bytes from the beginning that the CPU reaches */
+	u64 aperture;
 };
 
 /**
@@ -71,6 +75,8 @@ struct onpu_vram_resource {
 	struct onpu_vram_run *runs;
 	/** @nr_runs: elements of @runs */
 	unsigned int nr_runs;
+	/** @visible: bytes that the CPU reaches */
+	u64 visible;
 };
 
 static struct onpu_vram_mgr *to_vram_mgr(struct ttm_resource_manager *man)
@@ -100,6 +106,8 @@ static int vram_build_runs(struct onpu_vram_mgr *mgr, struct onpu_vram_resource 
 		u64 addr = gpu_buddy_block_offset(block);
 		u64 size = gpu_buddy_block_size(&mgr->buddy, block);
 
+		if (addr < mgr->aperture)
+			vres->visible += min(size, mgr->aperture - addr);
 		if (addr != end)
 			vres->runs[vres->nr_runs++] = (struct onpu_vram_run) {
 				.offset = offset,
@@ -115,14 +123,20 @@ static int vram_build_runs(struct onpu_vram_mgr *mgr, struct onpu_vram_resource 
 static int vram_alloc_blocks(struct onpu_vram_mgr *mgr, struct onpu_vram_resource *vres,
 			     const struct ttm_place *place)
 {
+	u64 start = (u64)place->fpfn << PAGE_SHIFT;
+	u64 end = place->lpfn ? (u64)place->lpfn << PAGE_SHIFT : mgr->buddy.size;
 	unsigned long flags = 0;
 	int ret;
 
 	if (place->flags & TTM_PL_FLAG_CONTIGUOUS)
 		flags |= GPU_BUDDY_CONTIGUOUS_ALLOCATION;
+	if (start || end < mgr->buddy.size)
+		flags |= GPU_BUDDY_RANGE_ALLOCATION;
+	else if (mgr->aperture < mgr->buddy.size)
+		flags |= GPU_BUDDY_TOPDOWN_ALLOCATION;
 
 	mutex_lock(&mgr->lock);
-	ret = gpu_buddy_alloc_blocks(&mgr->buddy, 0, mgr->buddy.size, vres->base.size,
+	ret = gpu_buddy_alloc_blocks(&mgr->buddy, start, end, vres->base.size,
 				     mgr->buddy.chunk_size, &vres->blocks, flags);
 	mutex_unlock(&mgr->lock);
 
@@ -192,9 +206,37 @@ static void vram_mgr_debug(struct ttm_resource_manager *man, struct drm_printer 
 	mutex_unlock(&mgr->lock);
 }
 
+/* Whether freeing a resource could help to allocate in a place. */
+static bool vram_mgr_intersects(struct ttm_resource_manager *man, struct ttm_resource *res,
+				const struct ttm_place *place, size_t size)
+{
+	struct onpu_vram_resource *vres = to_vram_resource(res);
+
+	/* Places are the aperture, what is beyond, or all. */
+	if (place->fpfn)
+		return vres->visible < res->size;
+	if (place->lpfn)
+		return vres->visible;
+	return true;
+}
+
+static bool vram_mgr_compatible(struct ttm_resource_manager *man, struct ttm_resource *res,
+				const struct ttm_place *place, size_t size)
+{
+	struct onpu_vram_resource *vres = to_vram_resource(res);
+
+	if (place->fpfn)
+		return !vres->visible;
+	if (place->lpfn)
+		return vres->visible == res->size;
+	return true;
+}
+
 static const struct ttm_resource_manager_func vram_mgr_func = {
 	.alloc = vram_mgr_alloc,
 	.free = vram_mgr_free,
+	.intersects = vram_mgr_intersects,
+	.compatible = vram_mgr_compatible,
 	.debug = vram_mgr_debug,
 };
 
@@ -226,22 +268,34 @@ u64 onpu_vram_extent(const struct ttm_resource *res, u64 offset, u64 *len)
 }
 
 /**
+ * onpu_vram_visible() - whether the CPU reaches all of a resource
+ * @res: resource of type TTM_PL_VRAM
+ *
+ * Return: true when it does.
+ */
+bool onpu_vram_visible(const struct ttm_resource *res)
+{
+	return to_vram_resource(res)->visible == res->size;
+}
+
+/**
  * onpu_vram_page_alloc() - allocate a page of card memory
  * @odev: card
  *
- * The page is not cleared.
+ * The CPU reaches it. It is not cleared.
  *
  * Return: the page, or NULL.
  */
 struct gpu_buddy_block *onpu_vram_page_alloc(struct onpu_device *odev)
 {
 	struct onpu_vram_mgr *mgr = odev->vram_mgr;
+	unsigned long flags = mgr->aperture < mgr->buddy.size ? GPU_BUDDY_RANGE_ALLOCATION : 0;
 	struct gpu_buddy_block *page = NULL;
 	LIST_HEAD(blocks);
 
 	mutex_lock(&mgr->lock);
-	if (!gpu_buddy_alloc_blocks(&mgr->buddy, 0, mgr->buddy.size, mgr->buddy.chunk_size,
-				    mgr->buddy.chunk_size, &blocks, 0)) {
+	if (!gpu_buddy_alloc_blocks(&mgr->buddy, 0, mgr->aperture, mgr->buddy.chunk_size,
+				    mgr->buddy.chunk_size, &blocks, flags)) {
 		page = list_first_entry(&blocks, typeof(*page), link);
 		list_del_init(&page->link);
 	}
@@ -300,11 +354,22 @@ void onpu_vram_clear(struct onpu_device *odev, u64 offset, u64 len)
  * onpu_vram_size() - card memory that can be allocated
  * @odev: card
  *
- * Return: bytes, all of them visible to the CPU.
+ * Return: bytes.
  */
 u64 onpu_vram_size(struct onpu_device *odev)
 {
 	return odev->vram_mgr->size;
+}
+
+/**
+ * onpu_vram_visible_size() - card memory that can be allocated and the CPU reaches
+ * @odev: card
+ *
+ * Return: bytes.
+ */
+u64 onpu_vram_visible_size(struct onpu_device *odev)
+{
+	return odev->vram_mgr->visible;
 }
 
 /**
@@ -345,12 +410,7 @@ static int vram_reserve_firmware(struct onpu_vram_mgr *mgr)
 	const struct onpu_caps *caps = &mgr->odev->caps;
 	u64 end = caps->fw_offset + caps->fw_size;
 
-	if (caps->fw_offset >= mgr->buddy.size)
-		return 0;
-
-	return gpu_buddy_alloc_blocks(&mgr->buddy, caps->fw_offset,
-				      min(end, mgr->buddy.size),
-				      min(end, mgr->buddy.size) - caps->fw_offset,
+	return gpu_buddy_alloc_blocks(&mgr->buddy, caps->fw_offset, end, caps->fw_size,
 				      mgr->buddy.chunk_size, &mgr->reserved,
 				      GPU_BUDDY_RANGE_ALLOCATION);
 }
@@ -375,7 +435,8 @@ int onpu_vram_init(struct onpu_device *odev)
 	mutex_init(&mgr->lock);
 	INIT_LIST_HEAD(&mgr->reserved);
 
-	ret = gpu_buddy_init(&mgr->buddy, odev->vram.size, SZ_4K);
+	mgr->aperture = odev->vram.size;
+	ret = gpu_buddy_init(&mgr->buddy, odev->caps.vram_size, SZ_4K);
 	if (ret)
 		return ret;
 
@@ -386,6 +447,8 @@ int onpu_vram_init(struct onpu_device *odev)
 	}
 
 	mgr->size = mgr->buddy.avail;
+	/* The firmware's region is within the aperture. */
+	mgr->visible = mgr->aperture - odev->caps.fw_size;
 	ttm_resource_manager_init(&mgr->base, &odev->ttm, mgr->size);
 	ttm_set_driver_manager(&odev->ttm, TTM_PL_VRAM, &mgr->base);
 	ttm_resource_manager_set_used(&mgr->base, true);

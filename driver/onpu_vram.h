@@ -12,8 +12,10 @@ struct ttm_resource;
 int onpu_vram_init(struct onpu_device *odev);
 
 u64 onpu_vram_size(struct onpu_device *odev);
+u64 onpu_vram_visible_size(struct onpu_device *odev);
 u64 onpu_vram_used(struct onpu_device *odev);
 
+bool onpu_vram_visible(const struct ttm_resource *res);
 u64 onpu_vram_extent(const struct ttm_resource *res, u64 offset, u64 *len);
 
 struct gpu_buddy_block *onpu_vram_page_alloc(struct onpu_device *odev);

@@ -54,6 +54,10 @@ enum drm_onpu_ioctl_id {
 	DRM_ONPU_QUEUE_GET_STATE,
 	/** @DRM_ONPU_SUBMIT: submit jobs to a queue */
 	DRM_ONPU_SUBMIT,
+	/** @DRM_ONPU_BO_ADVISE: say what will be done with a buffer object (1.1) */
+	DRM_ONPU_BO_ADVISE = 0x0a,
+	/** @DRM_ONPU_BO_INFO: ask about a buffer object (1.1) */
+	DRM_ONPU_BO_INFO = 0x0b,
 	/** @DRM_ONPU_BO_USERPTR: make a buffer object of memory of the process */
 	DRM_ONPU_BO_USERPTR = 0x0c,
 	/** @DRM_ONPU_VM_GET_STATE: ask what an address space has and what faulted in it */
@@ -215,10 +219,24 @@ struct drm_onpu_query_counters {
 	__u64 irqs;
 };
 
+/** enum drm_onpu_region - where a buffer object is */
+enum drm_onpu_region {
+	/** @DRM_ONPU_REGION_NONE: it has no memory now */
+	DRM_ONPU_REGION_NONE = 0,
+	/** @DRM_ONPU_REGION_VRAM: card memory */
+	DRM_ONPU_REGION_VRAM,
+	/** @DRM_ONPU_REGION_SYSTEM: system memory that the card reaches */
+	DRM_ONPU_REGION_SYSTEM,
+	/** @DRM_ONPU_REGION_SWAP: swapped out */
+	DRM_ONPU_REGION_SWAP,
+};
+
 /** DRM_ONPU_BO_VRAM - the buffer object may live in card memory */
 #define DRM_ONPU_BO_VRAM	(1 << 0)
 /** DRM_ONPU_BO_SYSTEM - the buffer object may live in system memory */
 #define DRM_ONPU_BO_SYSTEM	(1 << 1)
+/** DRM_ONPU_BO_CPU_VISIBLE - in card memory, prefer what the CPU can reach */
+#define DRM_ONPU_BO_CPU_VISIBLE	(1 << 2)
 
 /**
  * struct drm_onpu_bo_create - argument of DRM_IOCTL_ONPU_BO_CREATE
@@ -269,6 +287,49 @@ struct drm_onpu_bo_mmap_offset {
 	__u32 flags;
 	/** @offset: out: offset for mmap() on the device file */
 	__u64 offset;
+};
+
+/** enum drm_onpu_advice - what BO_ADVISE says */
+enum drm_onpu_advice {
+	/** @DRM_ONPU_ADVISE_PREFETCH: the card needs it soon: have it in its best place */
+	DRM_ONPU_ADVISE_PREFETCH = 1,
+	/** @DRM_ONPU_ADVISE_EVICT: the card does not need it for a while: out of its memory */
+	DRM_ONPU_ADVISE_EVICT,
+	/** @DRM_ONPU_ADVISE_PURGEABLE: the content may be given up instead of moved */
+	DRM_ONPU_ADVISE_PURGEABLE,
+	/** @DRM_ONPU_ADVISE_NEEDED: the content is needed from here on */
+	DRM_ONPU_ADVISE_NEEDED,
+};
+
+/** struct drm_onpu_bo_advise - argument of DRM_IOCTL_ONPU_BO_ADVISE */
+struct drm_onpu_bo_advise {
+	/** @handle: buffer object */
+	__u32 handle;
+	/** @advice: enum drm_onpu_advice */
+	__u32 advice;
+	/** @flags: zero */
+	__u32 flags;
+	/** @retained: out: 0 when the content was given up since it became purgeable, else 1 */
+	__u32 retained;
+};
+
+/** DRM_ONPU_BO_STATE_PURGEABLE - the content may be given up */
+#define DRM_ONPU_BO_STATE_PURGEABLE	(1 << 0)
+/** DRM_ONPU_BO_STATE_PURGED - the content was given up */
+#define DRM_ONPU_BO_STATE_PURGED	(1 << 1)
+
+/** struct drm_onpu_bo_info - argument of DRM_IOCTL_ONPU_BO_INFO */
+struct drm_onpu_bo_info {
+	/** @handle: buffer object */
+	__u32 handle;
+	/** @flags: out: DRM_ONPU_BO_* */
+	__u32 flags;
+	/** @size: out: bytes */
+	__u64 size;
+	/** @region: out: enum drm_onpu_region: where it is, or will be when a move ends */
+	__u32 region;
+	/** @state: out: DRM_ONPU_BO_STATE_* */
+	__u32 state;
 };
 
 /** struct drm_onpu_vm_create - argument of DRM_IOCTL_ONPU_VM_CREATE */
@@ -502,6 +563,10 @@ struct drm_onpu_submit {
 	DRM_IOW(DRM_COMMAND_BASE + DRM_ONPU_QUEUE_DESTROY, struct drm_onpu_queue_destroy)
 #define DRM_IOCTL_ONPU_QUEUE_GET_STATE \
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_ONPU_QUEUE_GET_STATE, struct drm_onpu_queue_get_state)
+#define DRM_IOCTL_ONPU_BO_ADVISE \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_ONPU_BO_ADVISE, struct drm_onpu_bo_advise)
+#define DRM_IOCTL_ONPU_BO_INFO \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_ONPU_BO_INFO, struct drm_onpu_bo_info)
 #define DRM_IOCTL_ONPU_SUBMIT \
 	DRM_IOW(DRM_COMMAND_BASE + DRM_ONPU_SUBMIT, struct drm_onpu_submit)
 #define DRM_IOCTL_ONPU_BO_USERPTR \
