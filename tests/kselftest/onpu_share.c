@@ -364,7 +364,8 @@ TEST_F(share, fences_travel_in_the_dma_buf)
 	uint32_t done;
 
 	ASSERT_GE(dma_buf, 0);
-	EXPECT_EQ(1, poll(&poller, 1, 0));
+	/* Fresh memory may be on its way to being zero. */
+	EXPECT_EQ(1, poll(&poller, 1, 10000));
 	onpu_add(&self->env, pkt_wait(self->env.cmd.va + 64 * 500, ONPU_WAIT_EQ, 1));
 	onpu_add(&self->env, pkt_fill(self->buf.va, SIZE, 0xfe4ce));
 	ASSERT_EQ(0, onpu_start(&self->env, 0, self->env.sync));
