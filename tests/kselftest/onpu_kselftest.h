@@ -40,6 +40,23 @@
 /* Under emulation on a busy machine everything may take long; a hang is longer. */
 #define WAIT_NS 20000000000ll
 
+/* ---- slow kernels ------------------------------------------------------- */
+
+/* One with lockdep and KASAN takes some times as long for everything. */
+static inline bool onpu_slow_kernel(void)
+{
+	return !access("/proc/lockdep_stats", F_OK);
+}
+
+/* The harness sets the time limit of a test by alarm(). */
+unsigned int __real_alarm(unsigned int seconds);
+unsigned int __wrap_alarm(unsigned int seconds);
+
+unsigned int __wrap_alarm(unsigned int seconds)
+{
+	return __real_alarm(onpu_slow_kernel() ? 4 * seconds : seconds);
+}
+
 /* ---- files ------------------------------------------------------------- */
 
 static inline int onpu_ioctl(int fd, unsigned long request, void *arg)

@@ -16,7 +16,7 @@ from common import (PROGRESS, ROOT, BuildError, hash_of, output, run, tree_files
 
 RECIPE = 3
 GUEST = ROOT / "tools/vm/guest"
-VM_ROOMS = ("kselftest", "libaccel", "accelctl")
+VM_ROOMS = ("kselftest", "libaccel", "accelctl", "debug")
 
 # Loaded with the driver, or by the launcher's guest side; depmod's closure is added.
 MODULES = [

@@ -17,7 +17,7 @@ SPLAT = re.compile(
 HARMLESS = re.compile(
     r"tsc: Marking TSC unstable|clocksource: |Spectre|MDS|mitigation|microcode|"
     r"kernel_lockdown|perf: interrupt took too long|hrtimer: interrupt took|"
-    r"kmemleak: Kernel memory leak detector disabled")
+    r"kmemleak: Kernel memory leak detector (disabled|initialized)")
 
 PANIC = re.compile(r"Kernel panic - not syncing: (.*)")
 

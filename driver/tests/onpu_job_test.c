@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (c) 2026 The ONPU authors */
+
+/**
+ * DOC: Tests of the ring
+ *
+ * Which packets a job becomes, where in the ring they stand, also when the ring
+ * and its counter wrap, and how many jobs a queue takes.
+ */
+
+#include <kunit/test.h>
+
+#include "../onpu_job.c"
+
+#include "onpu_kunit.h"
+
+#define RING_PACKETS	((u32)BIT(ONPU_RING_ORDER))
+#define RING_VA		0x800000100000ull
+#define PAGE_VA		0x800000200000ull
+
+struct job_test {
+	struct onpu_queue queue;
+	struct onpu_bo ring_bo, page_bo;
+	struct onpu_fence fence;
+	struct onpu_job job;
+	struct onpu_packet ring[RING_PACKETS];
+	struct onpu_queue_page page;
+	/* what the doorbell said last */
+	u32 doorbell;
+};
+
+/* What the source calls of the other files. */
+
+void onpu_queue_ring_doorbell(struct onpu_queue *queue)
+{
+	container_of(queue, struct job_test, queue)->doorbell = queue->ring.tail;
+}
+
+struct onpu_fence *onpu_fence_alloc(struct onpu_queue *queue)
+{
+	return NULL;
+}
+
+void onpu_fence_drop(struct onpu_fence *fence)
+{
+}
+
+int onpu_fence_begin(struct onpu_fence *fence)
+{
+	return -ENODEV;
+}
+
+void onpu_fence_adopt(struct onpu_fence *fence, struct drm_sched_fence *s_fence)
+{
+}
+
+void onpu_queue_put_active(struct onpu_queue *queue)
+{
+}
+
+static int job_init(struct kunit *test)
+{
+	struct job_test *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	test->priv = t;
+	t->queue.ring.bo = &t->ring_bo;
+	t->queue.ring.va = RING_VA;
+	t->queue.ring.order = ONPU_RING_ORDER;
+	t->queue.page.bo = &t->page_bo;
+	t->queue.page.va = PAGE_VA;
+	t->ring_bo.kmap = (void __iomem __force *)t->ring;
+	t->page_bo.kmap = (void __iomem __force *)&t->page;
+	init_waitqueue_head(&t->queue.jobs.wait);
+	t->job.queue = &t->queue;
+	t->job.fence = &t->fence;
+	t->job.cmd_va = 0x1234000;
+	t->job.cmd_count = 17;
+	return 0;
+}
+
+static void a_job_is_four_packets(struct kunit *test)
+{
+	struct job_test *t = test->priv;
+	struct onpu_packet p[ONPU_JOB_PACKETS];
+	u64 times = PAGE_VA + offsetof(struct onpu_queue_page, times[5]);
+
+	t->fence.base.seqno = 0x123456789ull;
+	memset(p, 0xff, sizeof(p));
+	onpu_job_make_packets(&t->job, 5, p);
+
+	KUNIT_EXPECT_EQ(test, p[0].opcode, ONPU_OP_TIMESTAMP);
+	KUNIT_EXPECT_EQ(test, p[0].timestamp.va, times);
+	KUNIT_EXPECT_EQ(test, p[1].opcode, ONPU_OP_CALL);
+	KUNIT_EXPECT_EQ(test, p[1].call.va, 0x1234000);
+	KUNIT_EXPECT_EQ(test, p[1].call.count, 17);
+	KUNIT_EXPECT_EQ(test, p[2].opcode, ONPU_OP_TIMESTAMP);
+	KUNIT_EXPECT_EQ(test, p[2].timestamp.va, times + 8);
+	KUNIT_EXPECT_EQ(test, p[3].opcode, ONPU_OP_SIGNAL);
+	KUNIT_EXPECT_EQ(test, p[3].signal.va, PAGE_VA);
+	KUNIT_EXPECT_EQ(test, p[3].signal.value, 0x123456789ull);
+	/* One interrupt, by the last packet. */
+	KUNIT_EXPECT_EQ(test, p[0].flags | p[1].flags | p[2].flags, 0);
+	KUNIT_EXPECT_EQ(test, p[3].flags, ONPU_PKT_IRQ);
+}
+
+static void an_empty_job_calls_nothing(struct kunit *test)
+{
+	struct job_test *t = test->priv;
+	struct onpu_packet p[ONPU_JOB_PACKETS];
+	struct onpu_packet nop = { .opcode = ONPU_OP_NOP };
+
+	t->job.cmd_count = 0;
+	onpu_job_make_packets(&t->job, 0, p);
+	KUNIT_EXPECT_MEMEQ(test, &p[1], &nop, sizeof(nop));
+}
+
+/* Puts jobs into the ring from @tail on, and checks each place. */
+static void fill_ring(struct kunit *test, u32 tail, u64 seqno, unsigned int jobs)
+{
+	struct job_test *t = test->priv;
+	unsigned int i;
+
+	t->queue.ring.tail = tail;
+	for (i = 0; i < jobs; i++) {
+		u32 first = (tail + i * ONPU_JOB_PACKETS) % RING_PACKETS;
+		u32 place = (seqno + i) % ONPU_RING_JOBS_MAX;
+
+		t->page.times[place].start = 1;
+		t->page.times[place].end = 2;
+		t->fence.base.seqno = seqno + i;
+		onpu_job_ring(&t->job);
+
+		KUNIT_ASSERT_EQ(test, t->ring[first + 3].opcode, ONPU_OP_SIGNAL);
+		KUNIT_ASSERT_EQ(test, t->ring[first + 3].signal.value, seqno + i);
+		KUNIT_ASSERT_EQ(test, t->ring[first].timestamp.va,
+				PAGE_VA + offsetof(struct onpu_queue_page, times) + place * 16);
+		KUNIT_ASSERT_EQ(test, t->queue.ring.tail, (u32)(tail + (i + 1) * 4));
+		KUNIT_ASSERT_EQ(test, t->doorbell, t->queue.ring.tail);
+		/* The card has not run it: times of the job before must not stay. */
+		KUNIT_ASSERT_EQ(test, t->page.times[place].start, 0);
+		KUNIT_ASSERT_EQ(test, t->page.times[place].end, 0);
+	}
+}
+
+static void the_ring_wraps(struct kunit *test)
+{
+	fill_ring(test, 0, 1, 3 * ONPU_RING_JOBS_MAX + 5);
+}
+
+static void the_counter_wraps(struct kunit *test)
+{
+	fill_ring(test, 0u - 10 * ONPU_JOB_PACKETS, 0xfffffff0ull, 2 * ONPU_RING_JOBS_MAX);
+}
+
+static void a_job_fits_no_more_than_its_place(struct kunit *test)
+{
+	struct job_test *t = test->priv;
+	const size_t before = sizeof(t->ring) - ONPU_JOB_PACKETS * sizeof(t->ring[0]);
+
+	/* The last place: nothing is written at the start of the ring, or behind it. */
+	memset(t->ring, 0xa5, sizeof(t->ring));
+	memset(&t->page, 0xa5, sizeof(t->page));
+	t->queue.ring.tail = RING_PACKETS - ONPU_JOB_PACKETS;
+	t->fence.base.seqno = ONPU_RING_JOBS_MAX - 1;
+	onpu_job_ring(&t->job);
+	KUNIT_EXPECT_NULL(test, memchr_inv(t->ring, 0xa5, before));
+	KUNIT_EXPECT_EQ(test, t->page.seqno, 0xa5a5a5a5a5a5a5a5ull);
+	KUNIT_EXPECT_EQ(test, t->page.times[0].start, 0xa5a5a5a5a5a5a5a5ull);
+	KUNIT_EXPECT_EQ(test, t->page.times[ONPU_RING_JOBS_MAX - 1].end, 0);
+}
+
+static void places_are_counted(struct kunit *test)
+{
+	struct job_test *t = test->priv;
+	struct onpu_queue *queue = &t->queue;
+
+	KUNIT_EXPECT_TRUE(test, onpu_job_try_reserve(queue, ONPU_MAX_JOBS_IN_FLIGHT - 1));
+	KUNIT_EXPECT_FALSE(test, onpu_job_try_reserve(queue, 2));
+	KUNIT_EXPECT_TRUE(test, onpu_job_try_reserve(queue, 1));
+	KUNIT_EXPECT_FALSE(test, onpu_job_try_reserve(queue, 1));
+	KUNIT_EXPECT_EQ(test, atomic_read(&queue->jobs.in_flight), ONPU_MAX_JOBS_IN_FLIGHT);
+	onpu_job_unreserve(queue, 5);
+	KUNIT_EXPECT_EQ(test, onpu_job_reserve(queue, 5), 0);
+	KUNIT_EXPECT_FALSE(test, onpu_job_try_reserve(queue, 1));
+}
+
+static void a_dead_queue_gives_places_back(struct kunit *test)
+{
+	struct job_test *t = test->priv;
+	struct onpu_queue *queue = &t->queue;
+
+	queue->state.flags = DRM_ONPU_QUEUE_DEAD;
+	KUNIT_EXPECT_EQ(test, onpu_job_reserve(queue, 7), -ECANCELED);
+	KUNIT_EXPECT_EQ(test, atomic_read(&queue->jobs.in_flight), 0);
+	/* Nor does it wait when there is no place. */
+	atomic_set(&queue->jobs.in_flight, ONPU_MAX_JOBS_IN_FLIGHT);
+	KUNIT_EXPECT_EQ(test, onpu_job_reserve(queue, 1), -ECANCELED);
+	KUNIT_EXPECT_EQ(test, atomic_read(&queue->jobs.in_flight), ONPU_MAX_JOBS_IN_FLIGHT);
+}
+
+static struct kunit_case job_cases[] = {
+	KUNIT_CASE(a_job_is_four_packets),
+	KUNIT_CASE(an_empty_job_calls_nothing),
+	KUNIT_CASE(the_ring_wraps),
+	KUNIT_CASE(the_counter_wraps),
+	KUNIT_CASE(a_job_fits_no_more_than_its_place),
+	KUNIT_CASE(places_are_counted),
+	KUNIT_CASE(a_dead_queue_gives_places_back),
+	{}
+};
+
+struct kunit_suite onpu_job_suite = {
+	.name = "onpu_job",
+	.init = job_init,
+	.test_cases = job_cases,
+};
