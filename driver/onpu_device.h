@@ -43,6 +43,8 @@ struct onpu_vram_mgr;
 
 /** ONPU_MAX_FILE_BOS - buffer objects that one file may have handles of */
 #define ONPU_MAX_FILE_BOS	65536
+/** ONPU_MAX_NULL - bytes that one operation maps to nothing */
+#define ONPU_MAX_NULL		BIT_ULL(40)
 /** ONPU_MAX_MAPPINGS - mappings that an address space may have */
 #define ONPU_MAX_MAPPINGS	65536
 

@@ -226,6 +226,32 @@ static void pt_clear_entry(struct onpu_pgtable *pgt, struct onpu_pt *pt, unsigne
 	pgt->dirty = true;
 }
 
+/* A leaf; one without memory has no address. */
+static u64 pt_leaf(u64 addr, u64 bits)
+{
+	return bits & ONPU_PTE_NULL ? bits : addr | bits;
+}
+
+/*
+ * Where a part of a buffer object is, or of nothing (@bo is NULL): that is in one
+ * piece and aligned as its address is, so large pages will do. @bits is set to what
+ * the leaf needs to say of the place.
+ */
+static u64 pt_extent(struct onpu_bo *bo, u64 bo_offset, u64 va, u64 *run, u64 *bits)
+{
+	bool host;
+	u64 addr;
+
+	if (!bo) {
+		*bits = ONPU_PTE_NULL;
+		return va;
+	}
+
+	addr = onpu_bo_extent(bo, bo_offset, run, &host);
+	*bits = host ? ONPU_PTE_HOST : 0;
+	return addr;
+}
+
 /* Replaces the 2 MiB leaf behind entry @i by a table that says the same. */
 static struct onpu_pt *pt_split(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
 				struct onpu_pt *pt, unsigned int i)
@@ -235,7 +261,8 @@ static struct onpu_pt *pt_split(struct onpu_pgtable *pgt, struct onpu_pt_stock *
 	unsigned int j;
 
 	for (j = 0; j < ONPU_MMU_ENTRIES; j++)
-		pt_store(pgt, child, j, pte + ((u64)j << ONPU_MMU_PAGE_SHIFT));
+		pt_store(pgt, child, j, pt_leaf((pte & ONPU_PTE_ADDR) + j * SZ_4K,
+						pte & ~ONPU_PTE_ADDR));
 	bitmap_fill(child->valid, ONPU_MMU_ENTRIES);
 	child->used = ONPU_MMU_ENTRIES;
 
@@ -293,7 +320,7 @@ static u64 pt_map_small(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
 		pt = pt_descend(pgt, stock, pt, pt_index(pt->level, va));
 
 	for (done = 0; va + done < end; done += SZ_4K)
-		pt_set_leaf(pgt, pt, pt_index(0, va + done), (addr + done) | bits);
+		pt_set_leaf(pgt, pt, pt_index(0, va + done), pt_leaf(addr + done, bits));
 
 	return done;
 }
@@ -306,7 +333,7 @@ static void pt_map_run(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
 
 	while (step < run) {
 		if (pt_fits_huge(pgt->odev, va + step, addr + step, run - step)) {
-			pt_map_page(pgt, stock, va + step, (addr + step) | bits, 1);
+			pt_map_page(pgt, stock, va + step, pt_leaf(addr + step, bits), 1);
 			step += HUGE_SIZE;
 		} else {
 			step += pt_map_small(pgt, stock, va + step, addr + step,
@@ -319,7 +346,8 @@ static void pt_map_run(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
  * onpu_pt_map() - map a range of a buffer object
  * @pgt: page tables
  * @stock: tables, from onpu_pt_stock_for_map() with the same range
- * @bo: buffer object; it does not move while it is mapped
+ * @bo: buffer object; it does not move while it is mapped; or NULL for nothing,
+ *	which reads as zero
  * @bo_offset: first byte of it, page aligned
  * @va: address, page aligned
  * @size: bytes, page aligned
@@ -336,11 +364,10 @@ void onpu_pt_map(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
 	pt_begin(pgt, &idx);
 
 	while (size) {
-		u64 run = size;
-		bool host;
-		u64 addr = onpu_bo_extent(bo, bo_offset, &run, &host);
+		u64 run = size, place;
+		u64 addr = pt_extent(bo, bo_offset, va, &run, &place);
 
-		pt_map_run(pgt, stock, va, addr, run, bits | (host ? ONPU_PTE_HOST : 0));
+		pt_map_run(pgt, stock, va, addr, run, bits | place);
 		va += run;
 		bo_offset += run;
 		size -= run;
@@ -437,9 +464,8 @@ static u64 pt_count_leaf_tables(struct onpu_device *odev, struct onpu_bo *bo,
 	u64 tables = 0, last = ~0ull;
 
 	while (size) {
-		u64 run = size, step = 0;
-		bool host;
-		u64 addr = onpu_bo_extent(bo, bo_offset, &run, &host);
+		u64 run = size, step = 0, place;
+		u64 addr = pt_extent(bo, bo_offset, va, &run, &place);
 
 		while (step < run) {
 			if (pt_fits_huge(odev, va + step, addr + step, run - step)) {

@@ -214,6 +214,12 @@ static void vma_unlink(struct drm_gpuva *va)
 {
 	struct drm_gem_object *obj = va->gem.obj;
 
+	if (!obj) {
+		drm_gpuva_remove(va);
+		kfree(to_onpu_vma(va));
+		return;
+	}
+
 	/* Unlinking may drop the last reference but this one. */
 	drm_gem_object_get(obj);
 	dma_resv_lock(obj->resv, NULL);
@@ -409,9 +415,11 @@ static struct onpu_vma *bind_take_vma(struct onpu_bind *bind, unsigned int i)
 static void bind_remove_vma(struct onpu_bind_ctx *ctx, struct drm_gpuva *va)
 {
 	bind_count(ctx, va, false);
-	atomic_inc(&to_onpu_bo(va->gem.obj)->unsynced);
-	drm_gem_object_get(va->gem.obj);
-	drm_gpuva_unlink(va);
+	if (va->gem.obj) {
+		atomic_inc(&to_onpu_bo(va->gem.obj)->unsynced);
+		drm_gem_object_get(va->gem.obj);
+		drm_gpuva_unlink(va);
+	}
 	list_add_tail(&va->rb.entry, &ctx->removed);
 }
 
@@ -436,7 +444,8 @@ static int bind_step_map(struct drm_gpuva_op *op, void *priv)
 		vma->bits |= ONPU_PTE_WRITE;
 
 	drm_gpuva_map(&ctx->vm->base, &vma->base, &op->map);
-	drm_gpuva_link(&vma->base, bind->vm_bo);
+	if (bind->bo)
+		drm_gpuva_link(&vma->base, bind->vm_bo);
 	bind_count(ctx, &vma->base, true);
 	if (bind->defer) {
 		drm_gpuvm_bo_evict(bind->vm_bo, true);
@@ -446,6 +455,15 @@ static int bind_step_map(struct drm_gpuva_op *op, void *priv)
 		    op->map.va.addr, op->map.va.range, vma->bits);
 
 	return 0;
+}
+
+/* What is left of a mapping that was cut. */
+static void bind_add_rest(struct onpu_bind_ctx *ctx, struct onpu_vma *vma,
+			  struct drm_gpuva *old)
+{
+	if (old->gem.obj)
+		drm_gpuva_link(&vma->base, old->vm_bo);
+	bind_count(ctx, &vma->base, true);
 }
 
 static int bind_step_remap(struct drm_gpuva_op *op, void *priv)
@@ -467,14 +485,10 @@ static int bind_step_remap(struct drm_gpuva_op *op, void *priv)
 	}
 
 	drm_gpuva_remap(prev ? &prev->base : NULL, next ? &next->base : NULL, &op->remap);
-	if (prev) {
-		drm_gpuva_link(&prev->base, old->vm_bo);
-		bind_count(ctx, &prev->base, true);
-	}
-	if (next) {
-		drm_gpuva_link(&next->base, old->vm_bo);
-		bind_count(ctx, &next->base, true);
-	}
+	if (prev)
+		bind_add_rest(ctx, prev, old);
+	if (next)
+		bind_add_rest(ctx, next, old);
 	bind_clear_range(ctx, start, range);
 	bind_remove_vma(ctx, old);
 
@@ -521,6 +535,20 @@ static int bind_check_unmap(struct drm_device *drm, const struct drm_onpu_bind_o
 	return 0;
 }
 
+static int bind_check_null(struct drm_device *drm, struct onpu_bind_ctx *ctx,
+			   const struct drm_onpu_bind_op *op)
+{
+	if (ONPU_BAD(drm, op->flags & ~(DRM_ONPU_BIND_READONLY | DRM_ONPU_BIND_NULL)) ||
+	    ONPU_BAD(drm, op->handle) || ONPU_BAD(drm, op->bo_offset) ||
+	    ONPU_BAD(drm, op->size > ONPU_MAX_NULL))
+		return -EINVAL;
+
+	if (ONPU_BAD(drm, (ctx->vm->odev->caps.hw_version & 0xffff) < ONPU_HW_MINOR_NULL))
+		return -EOPNOTSUPP;
+
+	return 0;
+}
+
 static int bind_check_map(struct drm_device *drm, struct onpu_bind_ctx *ctx,
 			  struct onpu_bind *bind, struct drm_file *file)
 {
@@ -560,6 +588,8 @@ static int bind_check(struct onpu_bind_ctx *ctx, struct onpu_bind *bind, struct 
 
 	switch (bind->op.type) {
 	case DRM_ONPU_BIND_MAP:
+		if (bind->op.flags & DRM_ONPU_BIND_NULL)
+			return bind_check_null(drm, ctx, &bind->op);
 		return bind_check_map(drm, ctx, bind, file);
 	case DRM_ONPU_BIND_UNMAP:
 		return bind_check_unmap(drm, &bind->op);
@@ -619,7 +649,8 @@ static int bind_prepare_tables(struct onpu_bind_ctx *ctx)
 		struct onpu_bind *bind = &ctx->binds[i];
 		bool map = bind->op.type == DRM_ONPU_BIND_MAP;
 
-		bind->defer = map && (bind->vm_bo->evicted || !onpu_place_is_usable(bind->bo));
+		bind->defer = bind->bo &&
+			      (bind->vm_bo->evicted || !onpu_place_is_usable(bind->bo));
 		if (map && !bind->defer)
 			ret = onpu_pt_stock_for_map(odev, &ctx->stock, bind->bo, bind->op.bo_offset,
 						    bind->op.va, bind->op.size);
@@ -629,6 +660,24 @@ static int bind_prepare_tables(struct onpu_bind_ctx *ctx)
 			return ret;
 		if (fatal_signal_pending(current))
 			return -EINTR;
+	}
+
+	return 0;
+}
+
+/* Of what is mapped in a range now. */
+static int bind_lock_range(struct onpu_bind_ctx *ctx, struct drm_exec *exec,
+			   const struct drm_onpu_bind_op *op)
+{
+	struct drm_gpuva *va;
+	int ret;
+
+	drm_gpuvm_for_each_va_range(va, &ctx->vm->base, op->va, op->va + op->size) {
+		if (!va->gem.obj)
+			continue;
+		ret = drm_exec_lock_obj(exec, va->gem.obj);
+		if (ret)
+			return ret;
 	}
 
 	return 0;
@@ -657,7 +706,7 @@ static int bind_lock(struct onpu_bind_ctx *ctx, struct drm_exec *exec)
 				if (ret)
 					return ret;
 			}
-			ret = drm_gpuvm_prepare_range(gpuvm, exec, bind->op.va, bind->op.size, 0);
+			ret = bind_lock_range(ctx, exec, &bind->op);
 			drm_exec_retry_on_contention(exec);
 			if (ret)
 				return ret;
@@ -716,7 +765,7 @@ static void bind_commit(struct onpu_bind_ctx *ctx)
 		};
 
 		ctx->cur = bind;
-		if (bind->bo)
+		if (bind->op.type == DRM_ONPU_BIND_MAP)
 			ret = drm_gpuvm_sm_map(gpuvm, ctx, &req);
 		else
 			ret = drm_gpuvm_sm_unmap(gpuvm, ctx, bind->op.va, bind->op.size);
@@ -801,11 +850,15 @@ static void bind_fini(struct onpu_bind_ctx *ctx)
 	u32 i, j;
 
 	list_for_each_entry_safe(va, next, &ctx->removed, rb.entry) {
-		atomic_t *unsynced = &to_onpu_bo(va->gem.obj)->unsynced;
+		struct drm_gem_object *obj = va->gem.obj;
 
-		if (atomic_dec_and_test(unsynced))
-			wake_up_var(unsynced);
-		drm_gem_object_put(va->gem.obj);
+		if (obj) {
+			atomic_t *unsynced = &to_onpu_bo(obj)->unsynced;
+
+			if (atomic_dec_and_test(unsynced))
+				wake_up_var(unsynced);
+			drm_gem_object_put(obj);
+		}
 		kfree(to_onpu_vma(va));
 	}
 

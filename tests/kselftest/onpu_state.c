@@ -170,4 +170,120 @@ TEST_F(state, stale_translations_fault)
 	}
 }
 
+/* Mappings without memory. */
+TEST_F(state, nothing_mapped)
+{
+	int fd = self->env.fd;
+	uint32_t vm = self->env.vm;
+	struct drm_onpu_bind_op op = {
+		.type = DRM_ONPU_BIND_MAP, .flags = DRM_ONPU_BIND_NULL, .va = VA, .size = MIB(8),
+	};
+	struct drm_onpu_query_memory memory = onpu_memory(fd);
+	struct drm_onpu_vm_get_state state;
+	struct onpu_buf buf;
+	uint64_t *data;
+
+	ASSERT_EQ(0, onpu_buf_new(&self->env, MIB(4), DRM_ONPU_BO_VRAM, &buf));
+	data = buf.cpu;
+	ASSERT_EQ(0, onpu_bind(fd, vm, &op, 1, NULL));
+	state = vm_state(fd, vm);
+	EXPECT_EQ(self->start.mappings + 2, state.mappings);
+	EXPECT_EQ(self->start.mapped_bytes + MIB(12), state.mapped_bytes);
+	/* Large pages: the two tables above them at most. */
+	EXPECT_LE(onpu_memory(fd).vram_used, memory.vram_used + MIB(4) + 4 * 4096);
+	memset(buf.cpu, 0xff, MIB(4));
+	ASSERT_EQ(0, onpu_run_one(&self->env, pkt_copy(VA + 4096, buf.va, MIB(4))));
+	ASSERT_EQ(0, onpu_run_one(&self->env, pkt_copy(buf.va, VA + 4096, MIB(4))));
+	for (uint64_t i = 0; i < MIB(4) / 8; i++)
+		ASSERT_EQ(0, data[i]);
+	/* A hole in it, memory in the hole, and what is left is nothing still. */
+	ASSERT_EQ(0, onpu_unmap(fd, vm, VA + MIB(1), PAGE));
+	EXPECT_EQ(self->start.mappings + 3, vm_state(fd, vm).mappings);
+	EXPECT_EQ(-EFAULT, onpu_run_one(&self->env, pkt_fill(VA + MIB(1), 64, 1)));
+	ASSERT_EQ(0, onpu_env_new_queue(&self->env));
+	ASSERT_EQ(0, onpu_map(fd, vm, self->handle, 0, VA + MIB(1), PAGE, 0));
+	ASSERT_EQ(0, onpu_run_one(&self->env, pkt_fill(VA, MIB(4), 0x01010101)));
+	ASSERT_EQ(0, onpu_run_one(&self->env, pkt_copy(buf.va, VA, MIB(4))));
+	for (uint64_t i = 0; i < MIB(4) / 8; i++)
+		ASSERT_EQ(i / 512 == MIB(1) / PAGE ? 0x0101010101010101ull : 0, data[i]);
+	/* Nothing over memory, and memory over nothing. */
+	op.va = buf.va;
+	op.size = MIB(4);
+	op.flags |= DRM_ONPU_BIND_READONLY;
+	ASSERT_EQ(0, onpu_bind(fd, vm, &op, 1, NULL));
+	EXPECT_EQ(-EFAULT, onpu_run_one(&self->env, pkt_fill(buf.va, 64, 1)));
+	EXPECT_EQ(ONPU_FAULT_PERMISSION,
+		  ONPU_FAULT_INFO_REASON(vm_state(fd, vm).fault_info));
+	ASSERT_EQ(0, onpu_env_new_queue(&self->env));
+	ASSERT_EQ(0, onpu_map(fd, vm, buf.handle, 0, buf.va, MIB(4), 0));
+	EXPECT_EQ(0x0101010101010101ull, data[MIB(1) / 8]);
+	ASSERT_EQ(0, onpu_run_one(&self->env, pkt_copy(buf.va, VA, MIB(1))));
+	ASSERT_EQ(0, onpu_unmap(fd, vm, VA, MIB(8)));
+	ASSERT_EQ(0, onpu_unmap(fd, vm, buf.va, MIB(4)));
+	EXPECT_EQ(self->start.mappings, vm_state(fd, vm).mappings);
+	EXPECT_EQ(self->start.table_bytes, vm_state(fd, vm).table_bytes);
+}
+
+TEST_F(state, nothing_mapped_wrongly)
+{
+	struct drm_onpu_bind_op op = {
+		.type = DRM_ONPU_BIND_MAP, .flags = DRM_ONPU_BIND_NULL, .va = VA, .size = PAGE,
+	}, bad;
+
+	bad = op;
+	bad.handle = self->handle;
+	EXPECT_EQ(-EINVAL, onpu_bind(self->env.fd, self->env.vm, &bad, 1, NULL));
+	bad = op;
+	bad.bo_offset = PAGE;
+	EXPECT_EQ(-EINVAL, onpu_bind(self->env.fd, self->env.vm, &bad, 1, NULL));
+	bad = op;
+	bad.size = (1ull << 40) + PAGE;
+	EXPECT_EQ(-EINVAL, onpu_bind(self->env.fd, self->env.vm, &bad, 1, NULL));
+	bad = op;
+	bad.type = DRM_ONPU_BIND_UNMAP;
+	EXPECT_EQ(-EINVAL, onpu_bind(self->env.fd, self->env.vm, &bad, 1, NULL));
+	/* The address space goes with it. */
+	EXPECT_EQ(0, onpu_bind(self->env.fd, self->env.vm, &op, 1, NULL));
+}
+
+/* An operand of zeros that takes no memory. */
+TEST_F(state, products_with_nothing)
+{
+	struct onpu_matmul_desc *desc = (void *)&self->env.packets[600];
+	struct drm_onpu_bind_op op = {
+		.type = DRM_ONPU_BIND_MAP, .flags = DRM_ONPU_BIND_NULL, .va = VA, .size = MIB(2),
+	};
+	struct onpu_buf a, d;
+	float *in, *out;
+
+	ASSERT_EQ(0, onpu_bind(self->env.fd, self->env.vm, &op, 1, NULL));
+	ASSERT_EQ(0, onpu_buf_new(&self->env, 64 * 64 * 4, DRM_ONPU_BO_VRAM, &a));
+	ASSERT_EQ(0, onpu_buf_new(&self->env, 64 * 64 * 4, DRM_ONPU_BO_VRAM, &d));
+	in = a.cpu;
+	out = d.cpu;
+	for (int i = 0; i < 64 * 64; i++) {
+		in[i] = (float)i;
+		out[i] = -1;
+	}
+	memset(desc, 0, sizeof(*desc));
+	desc->m = 64;
+	desc->n = 64;
+	desc->k = 64;
+	desc->lda = 64;
+	desc->ldb = 64;
+	desc->ldd = 64;
+	desc->a_type = ONPU_DTYPE_F32;
+	desc->b_type = ONPU_DTYPE_F32;
+	desc->d_type = ONPU_DTYPE_F32;
+	desc->a_va = a.va;
+	desc->b_va = VA + 4096;
+	desc->d_va = d.va;
+	ASSERT_EQ(0, onpu_run_one(&self->env, pkt_matmul(self->env.cmd.va + 64 * 600)));
+	for (int i = 0; i < 64 * 64; i++)
+		ASSERT_EQ(0, out[i]);
+	/* Into nothing as well. */
+	desc->d_va = VA;
+	ASSERT_EQ(0, onpu_run_one(&self->env, pkt_matmul(self->env.cmd.va + 64 * 600)));
+}
+
 TEST_HARNESS_MAIN

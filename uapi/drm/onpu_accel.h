@@ -391,6 +391,13 @@ enum drm_onpu_bind_op_type {
 
 /** DRM_ONPU_BIND_READONLY - the card may not write through the mapping */
 #define DRM_ONPU_BIND_READONLY	(1 << 0)
+/**
+ * DRM_ONPU_BIND_NULL - map nothing: reads give zeros, writes are lost
+ *
+ * @handle and @bo_offset are zero, @size is 1 TiB at most. -EOPNOTSUPP before
+ * hardware version 1.1.
+ */
+#define DRM_ONPU_BIND_NULL	(1 << 1)
 
 /** struct drm_onpu_bind_op - one operation of a VM_BIND */
 struct drm_onpu_bind_op {
@@ -398,11 +405,11 @@ struct drm_onpu_bind_op {
 	__u32 type;
 	/** @flags: DRM_ONPU_BIND_*; zero for UNMAP */
 	__u32 flags;
-	/** @handle: buffer object; zero for UNMAP */
+	/** @handle: buffer object; zero for UNMAP and NULL */
 	__u32 handle;
 	/** @pad: zero */
 	__u32 pad;
-	/** @bo_offset: first byte of it, page aligned; zero for UNMAP */
+	/** @bo_offset: first byte of it, page aligned; zero for UNMAP and NULL */
 	__u64 bo_offset;
 	/** @va: address in the VM, page aligned */
 	__u64 va;

@@ -35,7 +35,8 @@
 #define   ONPU_MAGIC			0x55504e4f /* "ONPU" */
 #define ONPU_REG_HW_VERSION		0x004 /* major << 16 | minor */
 #define   ONPU_HW_VERSION_MAJOR		1
-#define   ONPU_HW_VERSION_MINOR		1 /* 1: ONPU_PTE_NULL */
+#define   ONPU_HW_VERSION_MINOR		1
+#define   ONPU_HW_MINOR_NULL		1 /* minor version that ONPU_PTE_NULL came with */
 #define ONPU_REG_OPCODES		0x008 /* bit n: packet opcode n is implemented */
 #define ONPU_REG_CORES			0x00c /* matmul cores */
 #define ONPU_REG_DTYPES_IN		0x010 /* bit n: enum onpu_dtype n as matmul input */
