@@ -142,8 +142,6 @@ FIXTURE_SETUP(stress)
 {
 	int fd = onpu_open();
 
-	/* When the harness is ended, the threads do not go on alone. */
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	ASSERT_GE(fd, 0);
 	self->before = onpu_memory(fd);
 	close(fd);
@@ -163,6 +161,8 @@ TEST_F_TIMEOUT(stress, create_bind_unbind_destroy, 3600)
 	pthread_t threads[THREADS];
 	int64_t start = onpu_now();
 
+	/* When the harness is ended, the threads do not go on alone. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	ASSERT_NE(NULL, workers);
 	world.fd = onpu_open();
 	ASSERT_GE(world.fd, 0);
