@@ -73,7 +73,8 @@ class Session:
             machine.handlers["out"] = lambda data: self.feed(data, done)
             machine.handlers["err"] = lambda data: self.feed(data, done)
             try:
-                machine.wait_ready()
+                # In proportion: three minutes on the stock kernel, on a busy machine.
+                machine.wait_ready(self.limit * 1.5)
                 self._guarded(machine, command, limit)
                 machine.wait_off()
             except VmError as error:
