@@ -502,6 +502,29 @@ static void test_invalid(void **state)
 	release(&x);
 }
 
+/* Sums that wait, and a matmul that is not wanted any more: D is left as it is. */
+static void test_cancel(void **state)
+{
+	struct problem p = { .m = 60, .n = 70, .k = 1500, .type = ONPU_DTYPE_BF16, .steps = BIAS,
+			     .d_type = ONPU_DTYPE_F16, .bias_type = ONPU_DTYPE_F32,
+			     .residual_type = ONPU_DTYPE_F32 };
+	atomic_bool cancel;
+	struct data x;
+
+	(void)state;
+	atomic_init(&cancel, true);
+	prepare(&x, &p);
+	for (unsigned int i = 0; i < MAX_POOLS; i++) {
+		uint8_t *got = xalloc(x.d.len);
+
+		assert_int_equal(onpu_gemm(pools[i], &x.desc, &cancel, NULL), -ECANCELED);
+		view_copy(&x.d, got, false);
+		assert_memory_equal(got, x.d.flat, x.d.len);
+		free(got);
+	}
+	release(&x);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -532,6 +555,7 @@ int main(void)
 		cmocka_unit_test(test_blocks),
 		cmocka_unit_test(test_in_place),
 		cmocka_unit_test(test_invalid),
+		cmocka_unit_test(test_cancel),
 	};
 	const char *seed = getenv("TEST_SEED");
 
