@@ -544,6 +544,22 @@ FIXTURE(two)
 #define SHARED_VA MIB(512)
 #define SYS_DRIVER "/sys/bus/pci/drivers/onpu/"
 
+FIXTURE_VARIANT(two)
+{
+	uint32_t flags;
+};
+
+/* Moves to where the second card can reach it. */
+FIXTURE_VARIANT_ADD(two, vram)
+{
+	.flags = DRM_ONPU_BO_VRAM,
+};
+
+FIXTURE_VARIANT_ADD(two, system)
+{
+	.flags = DRM_ONPU_BO_SYSTEM,
+};
+
 FIXTURE_SETUP(two)
 {
 	int dma_buf, fd;
@@ -561,7 +577,9 @@ FIXTURE_SETUP(two)
 		snprintf(self->name[i], sizeof(self->name[i]), "%s", strrchr(path, '/') + 1);
 		ASSERT_EQ(0, onpu_env_on(&self->env[i], fd));
 	}
-	ASSERT_EQ(0, onpu_buf_new(&self->env[0], SIZE, DRM_ONPU_BO_SYSTEM, &self->own));
+	ASSERT_EQ(0, onpu_buf_new(&self->env[0], SIZE, variant->flags, &self->own));
+	/* What it holds goes with it. */
+	ASSERT_EQ(0, fill(&self->env[0], self->own.va, 0x1234));
 	ASSERT_EQ(0, onpu_buf_new(&self->env[1], SIZE, DRM_ONPU_BO_VRAM, &self->result));
 	dma_buf = export_bo(self->env[0].fd, self->own.handle, RDWR);
 	ASSERT_GE(dma_buf, 0);
@@ -588,6 +606,8 @@ static bool second_sees(struct onpu_env *env, const struct onpu_buf *result, uin
 
 TEST_F(two, both_directions)
 {
+	EXPECT_TRUE(all_words(self->own.cpu, 0x1234));
+	EXPECT_TRUE(second_sees(&self->env[1], &self->result, 0x1234));
 	ASSERT_EQ(0, fill(&self->env[0], self->own.va, 0xa));
 	EXPECT_TRUE(second_sees(&self->env[1], &self->result, 0xa));
 	ASSERT_EQ(0, fill(&self->env[1], SHARED_VA, 0xb));
