@@ -88,6 +88,12 @@ u64 onpu_bo_extent(struct onpu_bo *bo, u64 offset, u64 *len, bool *host)
 	return b->base + offset / b->piece * b->stride + in_piece;
 }
 
+/* Nothing can be evicted. */
+int onpu_room_make(struct onpu_device *odev)
+{
+	return -ENOMEM;
+}
+
 u32 onpu_queue_job_timeout_ms(void)
 {
 	return 100;
