@@ -5,6 +5,7 @@
  */
 #include "kselftest_harness.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -222,6 +223,56 @@ TEST_F_TIMEOUT(evict, fresh_memory_is_zero, 240)
 		memset(&env->packets[512], 0xff, PAGE);
 		onpu_buf_free(env, &buf);
 	}
+}
+
+static void *reset_often(void *arg)
+{
+	char path[600], *dir = arg;
+
+	snprintf(path, sizeof(path), "%s/reset", dir);
+	for (int i = 0; i < 8; i++) {
+		usleep(60000);
+		if (onpu_write_file(path, "1"))
+			return (void *)1;
+	}
+	return NULL;
+}
+
+/* Moves and clears that a reset of the function interrupts are done again. */
+TEST_F_TIMEOUT(evict, resets_meanwhile, 240)
+{
+	uint32_t handles[FEW];
+	uint64_t *data[FEW];
+	pthread_t thread;
+	char path[512];
+	void *result;
+
+	ASSERT_EQ(0, onpu_sysfs(self->env.fd, path, sizeof(path)));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, reset_often, path));
+	for (int round = 0; round < 4; round++) {
+		for (int i = 0; i < FEW; i++) {
+			ASSERT_EQ(0, onpu_bo_create(self->env.fd, self->size, DRM_ONPU_BO_VRAM, 0,
+						    &handles[i]));
+			data[i] = onpu_bo_map(self->env.fd, handles[i], self->size);
+			ASSERT_NE(NULL, data[i]);
+			ASSERT_TRUE(is_zero(data[i], self->size));
+			sign(data[i], self->size, i + 1);
+		}
+		for (int i = 0; i < FEW; i++) {
+			struct drm_onpu_bo_advise args = {
+				.handle = handles[i], .advice = DRM_ONPU_ADVISE_PREFETCH,
+			};
+
+			EXPECT_EQ(0, onpu_ioctl(self->env.fd, DRM_IOCTL_ONPU_BO_ADVISE, &args));
+			EXPECT_TRUE(is_signed(data[i], self->size, i + 1));
+		}
+		for (int i = 0; i < FEW; i++) {
+			onpu_bo_unmap(data[i], self->size);
+			ASSERT_EQ(0, onpu_bo_close(self->env.fd, handles[i]));
+		}
+	}
+	ASSERT_EQ(0, pthread_join(thread, &result));
+	EXPECT_EQ(NULL, result);
 }
 
 /* Whoever is killed in the middle of it all leaves nothing behind. */

@@ -270,6 +270,48 @@ TEST_F(place, cpu_visible)
 	}
 }
 
+#define PAGES_LIMIT "/sys/module/ttm/parameters/pages_limit"
+
+/* System memory is swapped out when TTM has more pages than it may, and comes back. */
+TEST_F_TIMEOUT(place, swapped_out_and_back, 60)
+{
+	const uint64_t size = MIB(4);
+	unsigned int swapped = 0;
+	struct onpu_buf buf[6];
+	char limit[32];
+	int ret = 0;
+
+	if (onpu_read_file(PAGES_LIMIT, limit, sizeof(limit)))
+		SKIP(return, "this kernel has no limit of TTM's pages");
+	for (uint32_t i = 0; i < 3; i++) {
+		ASSERT_EQ(0, onpu_buf_new(&self->env, size, DRM_ONPU_BO_SYSTEM, &buf[i]));
+		ASSERT_EQ(0, onpu_run_one(&self->env, pkt_fill(buf[i].va, size, 0xc00 + i)));
+	}
+	/* As if the machine had little memory: two more fit, then the first ones go. */
+	ASSERT_EQ(0, onpu_write_file(PAGES_LIMIT, "4096"));
+	for (uint32_t i = 3; i < 6 && !ret; i++)
+		ret = onpu_buf_new(&self->env, size, DRM_ONPU_BO_SYSTEM, &buf[i]);
+	for (uint32_t i = 0; i < 6; i++)
+		swapped += info(self->env.fd, buf[i].handle).region == DRM_ONPU_REGION_SWAP;
+	EXPECT_EQ(0, onpu_write_file(PAGES_LIMIT, limit));
+	ASSERT_EQ(0, ret);
+	EXPECT_GT(swapped, 0);
+	/* What is swapped out counts still. */
+	EXPECT_GE(onpu_memory(self->env.fd).system_used, self->before.system_used + 6 * size);
+	/* One comes back for the CPU, the others for the card. */
+	EXPECT_EQ(0xc00, ((volatile uint32_t *)buf[0].cpu)[size / 4 - 1]);
+	for (uint32_t i = 0; i < 3; i++) {
+		ASSERT_EQ(0, onpu_run_one(&self->env, pkt_copy(buf[3 + i].va, buf[i].va, size)));
+		EXPECT_EQ(DRM_ONPU_REGION_SYSTEM, info(self->env.fd, buf[i].handle).region);
+	}
+	for (uint32_t i = 0; i < 6; i++) {
+		volatile uint32_t *data = buf[i].cpu;
+
+		EXPECT_EQ(0xc00 + i % 3, data[0]);
+		EXPECT_EQ(0xc00 + i % 3, data[size / 4 - 1]);
+	}
+}
+
 static uint64_t walks(int fd)
 {
 	struct drm_onpu_query_counters counters;
