@@ -345,7 +345,8 @@ TEST_F(userptr, huge_pages)
 	uint32_t handle;
 	void *huge;
 
-	ASSERT_EQ(0, onpu_write_file("/proc/sys/vm/nr_hugepages", "4"));
+	if (onpu_write_file("/proc/sys/vm/nr_hugepages", "4"))
+		SKIP(return, "the kernel has no huge pages");
 	huge = anon(MIB(4), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_HUGETLB);
 	if (!huge)
 		SKIP(return, "no huge pages");
