@@ -678,6 +678,43 @@ int onpu_pt_invalidate(struct onpu_device *odev, u32 asid)
 }
 
 /**
+ * onpu_pt_flush() - make changes take effect, but free nothing
+ * @pgt: page tables
+ *
+ * As onpu_pt_sync(), for callers who hold what is taken where fences are signalled:
+ * freeing is not allowed there. onpu_pt_reap() has to follow.
+ *
+ * Return: as onpu_pt_sync().
+ */
+int onpu_pt_flush(struct onpu_pgtable *pgt)
+{
+	struct onpu_device *odev = pgt->odev;
+	int ret = 0, idx;
+
+	if (drm_dev_enter(&odev->drm, &idx)) {
+		/* Entries before the invalidation, and before any doorbell. */
+		wmb();
+		if (pgt->dirty)
+			ret = pt_tlb_wait(odev, pt_tlb_request(odev, pgt->asid));
+		drm_dev_exit(idx);
+	} else {
+		ret = -ENODEV;
+	}
+	pgt->dirty = false;
+
+	return ret;
+}
+
+/**
+ * onpu_pt_reap() - free the tables that became empty
+ * @pgt: page tables, after onpu_pt_flush()
+ */
+void onpu_pt_reap(struct onpu_pgtable *pgt)
+{
+	pt_free_list(pgt->odev, &pgt->dead);
+}
+
+/**
  * onpu_pt_sync() - make changes take effect
  * @pgt: page tables
  *
@@ -692,22 +729,9 @@ int onpu_pt_invalidate(struct onpu_device *odev, u32 asid)
  */
 int onpu_pt_sync(struct onpu_pgtable *pgt)
 {
-	struct onpu_device *odev = pgt->odev;
-	int ret = 0, idx;
+	int ret = onpu_pt_flush(pgt);
 
-	if (drm_dev_enter(&odev->drm, &idx)) {
-		/* Entries before the invalidation, and before any doorbell. */
-		wmb();
-		if (pgt->dirty)
-			ret = pt_tlb_wait(odev, pt_tlb_request(odev, pgt->asid));
-		drm_dev_exit(idx);
-	} else {
-		ret = -ENODEV;
-	}
-
-	pt_free_list(odev, &pgt->dead);
-	pgt->dirty = false;
-
+	onpu_pt_reap(pgt);
 	return ret;
 }
 

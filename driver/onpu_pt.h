@@ -59,6 +59,8 @@ int onpu_pt_map_card(struct onpu_pgtable *pgt, u64 addr, u64 va, u64 size, u64 b
 int onpu_pt_make_window(struct onpu_pgtable *pgt, u64 va, unsigned int tables, u64 *offsets);
 void onpu_pt_unmap(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
 		   u64 va, u64 size);
+int onpu_pt_flush(struct onpu_pgtable *pgt);
+void onpu_pt_reap(struct onpu_pgtable *pgt);
 int onpu_pt_sync(struct onpu_pgtable *pgt);
 int onpu_pt_invalidate(struct onpu_device *odev, u32 asid);
 

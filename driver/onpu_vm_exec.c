@@ -67,8 +67,9 @@ static void vm_zap(struct drm_gpuvm_bo *vm_bo)
 	drm_gpuvm_bo_for_each_va(va, vm_bo)
 		onpu_pt_unmap(&vm->pgt, &stock, va->va.addr, va->va.range);
 	/* Whatever it returns, nothing translates through them any more. */
-	onpu_pt_sync(&vm->pgt);
+	onpu_pt_flush(&vm->pgt);
 	onpu_recovery_untouch(vm->odev);
+	onpu_pt_reap(&vm->pgt);
 	mutex_unlock(&vm->pt_lock);
 }
 
