@@ -32,8 +32,8 @@
  * held, not with reservations. The wait for a TLB invalidation (with 4 or pt_lock
  * held) may last as long as a packet runs: so whatever ends a packet, that is the
  * watchdog, the kill of a queue and wedging, takes none of 2 to 5. No fence depends
- * on 2 to 5; those of the copy engine depend on &onpu_recovery.touch, which is held
- * for moments and by a reset.
+ * on 2 to 5; those of the copy engine wait for a reset that is under way, see
+ * onpu_recovery.c.
  */
 
 #include <linux/dma-mapping.h>

@@ -22,8 +22,12 @@
  *
  * Locking, outermost first: @block is held for reading by whoever creates
  * queues and contexts or writes card memory, for writing during a reset from
- * outside, from before it until after it. @touch does the same inside
- * reservations, for moves of memory, and for moments only. @lock covers the state; nothing is
+ * outside, from before it until after it. @touch is held inside reservations, for
+ * moves of memory and for moments only; a reset waits for that and sets @away
+ * until it is over. So the fences of moves, like those of jobs in the ring, wait for
+ * a reset that is under way, and that takes locks of the PCI core under which others
+ * allocate. No harm comes of it because nothing in this driver makes reclaim wait
+ * for a fence: no MMU notifier, no shrinker. @lock covers the state; nothing is
  * allocated under it, since fences signal under it. The works of @wq, kills and
  * wedging, are part of signalling fences too and take @lock, never @block.
  */
@@ -31,6 +35,7 @@
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/rwsem.h>
+#include <linux/wait.h>
 
 #include <drm/drm_managed.h>
 
@@ -67,8 +72,12 @@ struct onpu_recovery {
 	struct onpu_device *odev;
 	/** @block: keeps a reset from outside away, see the DOC above */
 	struct rw_semaphore block;
-	/** @touch: the same as @block for whoever holds reservations */
+	/** @touch: held where card memory is touched inside reservations; protects @away */
 	struct rw_semaphore touch;
+	/** @away: a reset from outside is under way, nothing may be touched */
+	bool away;
+	/** @back: for the end of @away */
+	wait_queue_head_t back;
 	/** @lock: protects changes of @state and what comes with them */
 	struct mutex lock;
 	/** @state: read without the lock where a late answer does no harm */
@@ -147,7 +156,15 @@ void onpu_recovery_block(struct onpu_device *odev)
  */
 void onpu_recovery_touch(struct onpu_device *odev)
 {
-	down_read(&odev->recovery->touch);
+	struct onpu_recovery *recovery = odev->recovery;
+
+	for (;;) {
+		down_read(&recovery->touch);
+		if (!recovery->away)
+			return;
+		up_read(&recovery->touch);
+		wait_event(recovery->back, !READ_ONCE(recovery->away));
+	}
 }
 
 /**
@@ -192,6 +209,15 @@ bool onpu_recovery_try_block(struct onpu_device *odev)
 void onpu_recovery_exit(struct onpu_device *odev)
 {
 	up_read(&odev->recovery->block);
+}
+
+/* Whoever touches the card has ended when this returns; others wait until it is back. */
+static void onpu_recovery_set_away(struct onpu_recovery *recovery, bool away)
+{
+	down_write(&recovery->touch);
+	WRITE_ONCE(recovery->away, away);
+	up_write(&recovery->touch);
+	wake_up_all(&recovery->back);
 }
 
 static void onpu_recovery_end_queues(struct onpu_device *odev,
@@ -379,7 +405,7 @@ static void onpu_recovery_reset_prepare(struct pci_dev *pdev)
 	drm_info(&odev->drm, "the function is being reset\n");
 	down_write(&recovery->block);
 	onpu_bo_zap_maps(odev);
-	down_write(&recovery->touch);
+	onpu_recovery_set_away(recovery, true);
 	onpu_recovery_pause_queues(odev);
 
 	mutex_lock(&recovery->lock);
@@ -419,7 +445,7 @@ static void onpu_recovery_reset_done(struct pci_dev *pdev)
 		drm_info(&odev->drm, "the card works again\n");
 	}
 
-	up_write(&recovery->touch);
+	onpu_recovery_set_away(recovery, false);
 	up_write(&recovery->block);
 }
 
@@ -497,6 +523,7 @@ static int onpu_recovery_alloc(struct onpu_device *odev)
 	recovery->odev = odev;
 	init_rwsem(&recovery->block);
 	init_rwsem(&recovery->touch);
+	init_waitqueue_head(&recovery->back);
 	mutex_init(&recovery->lock);
 	INIT_WORK(&recovery->wedge_work, onpu_recovery_wedge_work);
 	odev->recovery = recovery;
