@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import stat
+import re
 import struct
 import subprocess
 import sys
@@ -119,12 +120,22 @@ def read(path):
         return f.read()
 
 
+def contract_versions():
+    """Major and minor of the hardware, mailbox and packet contracts, from their headers."""
+    uapi = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../uapi/onpu')
+    text = ''.join(read(os.path.join(uapi, f'{name}.h')).decode()
+                   for name in ('regs', 'mbox', 'packet'))
+    return tuple(int(re.search(rf'define\s+ONPU_{what}_{part}\s+(\d+)', text).group(1))
+                 for what in ('HW_VERSION', 'MBOX_ABI', 'PACKET_ABI')
+                 for part in ('MAJOR', 'MINOR'))
+
+
 def judge(data, key):
     image = read_image(data)
     check('magic', data[:4] == b'OFWI')
     check('sizes', image['header_version'] == 1 and
           image['header_size'] == 1024 and image['image_size'] == len(data))
-    check('versions', image['abi'][:6] == (1, 0, 1, 0, 1, 0) and
+    check('versions', image['abi'][:6] == contract_versions() and
           not any(image['abi'][6:]))
     check('key', image['key'] == key)
     check('signature', verify(key, data[:960], image['signature']))
