@@ -12,6 +12,27 @@
 
 #include "operands.h"
 
+struct onpu_pool *pools[MAX_POOLS];
+
+int setup_pools(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < MAX_POOLS; i++) {
+		pools[i] = onpu_pool_create(i, "test");
+		if (!pools[i])
+			return -1;
+	}
+	return 0;
+}
+
+int teardown_pools(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < MAX_POOLS; i++)
+		onpu_pool_destroy(pools[i]);
+	return 0;
+}
+
 #define PAGE 4096u
 
 uint64_t rng_state = 0x9e3779b97f4a7c15u;

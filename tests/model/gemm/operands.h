@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "gemm.h"
+#include "pool.h"
 
 struct operand {
 	uint8_t *flat, *expect;
@@ -18,6 +19,12 @@ struct operand {
 	struct onpu_seg *segs;
 	struct onpu_view view;
 };
+
+/* By number of threads; group fixtures. */
+#define MAX_POOLS 5
+extern struct onpu_pool *pools[MAX_POOLS];
+int setup_pools(void **state);
+int teardown_pools(void **state);
 
 extern uint64_t rng_state;
 uint32_t rnd(void);

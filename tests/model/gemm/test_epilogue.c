@@ -18,9 +18,6 @@
 #include "oracle_formats.h"
 #include "pool.h"
 
-#define MAX_POOLS 4
-static struct onpu_pool *pools[MAX_POOLS];
-
 enum { ROW_SCALE = 1, COL_SCALE = 2, ALPHA = 4, BETA = 8, BIAS = 16, RESIDUAL = 32, D_SCALE = 64,
        D_ZERO = 128, ALL_STEPS = 255 };
 
@@ -525,25 +522,6 @@ static void test_cancel(void **state)
 	release(&x);
 }
 
-static int setup(void **state)
-{
-	(void)state;
-	for (unsigned int i = 0; i < MAX_POOLS; i++) {
-		pools[i] = onpu_pool_create(i, "test");
-		if (!pools[i])
-			return -1;
-	}
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	for (unsigned int i = 0; i < MAX_POOLS; i++)
-		onpu_pool_destroy(pools[i]);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -561,5 +539,5 @@ int main(void)
 
 	if (seed)
 		rng_state = strtoull(seed, NULL, 0);
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, setup_pools, teardown_pools);
 }

@@ -18,9 +18,6 @@
 #include "oracle_formats.h"
 #include "pool.h"
 
-#define MAX_POOLS 4
-static struct onpu_pool *pools[MAX_POOLS];
-
 static const uint8_t float_types[] = {
 	ONPU_DTYPE_F32, ONPU_DTYPE_BF16, ONPU_DTYPE_F16, ONPU_DTYPE_E4M3, ONPU_DTYPE_E5M2,
 	ONPU_DTYPE_MX_E4M3, ONPU_DTYPE_MX_E5M2, ONPU_DTYPE_MX_E2M3, ONPU_DTYPE_MX_E3M2,
@@ -501,25 +498,6 @@ static void test_invalid(void **state)
 	free_operand(&out);
 }
 
-static int setup(void **state)
-{
-	(void)state;
-	for (unsigned int i = 0; i < MAX_POOLS; i++) {
-		pools[i] = onpu_pool_create(i, "test");
-		if (!pools[i])
-			return -1;
-	}
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	for (unsigned int i = 0; i < MAX_POOLS; i++)
-		onpu_pool_destroy(pools[i]);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -536,5 +514,5 @@ int main(void)
 
 	if (seed)
 		rng_state = strtoull(seed, NULL, 0);
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, setup_pools, teardown_pools);
 }

@@ -192,9 +192,6 @@ static void check_result(const struct matrices *x, const struct problem *p, cons
 	free(got);
 }
 
-#define MAX_POOLS 5
-static struct onpu_pool *pools[MAX_POOLS];	/* by number of threads */
-
 /* One problem on every instruction set, each with a random number of threads. */
 static void try_problem(const struct problem *p)
 {
@@ -214,25 +211,6 @@ static void try_problem(const struct problem *p)
 		check_result(&x, p, stats.kernel);
 	}
 	free_matrices(&x);
-}
-
-static int setup_pools(void **state)
-{
-	(void)state;
-	for (unsigned int i = 0; i < MAX_POOLS; i++) {
-		pools[i] = onpu_pool_create(i, "test");
-		if (!pools[i])
-			return -1;
-	}
-	return 0;
-}
-
-static int teardown_pools(void **state)
-{
-	(void)state;
-	for (unsigned int i = 0; i < MAX_POOLS; i++)
-		onpu_pool_destroy(pools[i]);
-	return 0;
 }
 
 /* The oracle itself */
