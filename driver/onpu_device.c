@@ -192,6 +192,7 @@ static void device_fini(struct drm_device *drm, void *arg)
 static int device_init_locks(struct onpu_device *odev)
 {
 	spin_lock_init(&odev->tlb.lock);
+	init_waitqueue_head(&odev->waiters);
 	init_rwsem(&odev->room);
 	mutex_init(&odev->ext.lock);
 	INIT_LIST_HEAD(&odev->ext.list);

@@ -11,6 +11,7 @@
 #include <linux/pci.h>
 #include <linux/rwsem.h>
 #include <linux/spinlock.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
@@ -178,6 +179,8 @@ struct onpu_device {
 		struct ida asids;
 	} vms;
 
+	/** @waiters: for user fences (onpu_wait.c) */
+	wait_queue_head_t waiters;
 	/** @irq: interrupt vectors (onpu_irq.c) */
 	struct onpu_irq *irq;
 	/** @fw: firmware image and boot (onpu_fw.c) */

@@ -32,6 +32,7 @@
 #include "onpu_submit.h"
 #include "onpu_userptr.h"
 #include "onpu_vm.h"
+#include "onpu_wait.h"
 
 struct workqueue_struct *onpu_wq;
 
@@ -68,11 +69,13 @@ static bool is_onpu_ioctl(unsigned int cmd)
 }
 
 /*
- * DRM's own must not hold up an unplug: waiting for a syncobj has no end. But those
- * that share memory use the card.
+ * DRM's own must not hold up an unplug: waiting for a syncobj has no end, and no more
+ * has our WAIT. But those that share memory use the card.
  */
 static bool needs_card(unsigned int cmd)
 {
+	if (DRM_IOCTL_NR(cmd) == DRM_COMMAND_BASE + DRM_ONPU_WAIT)
+		return false;
 	return is_onpu_ioctl(cmd) || cmd == DRM_IOCTL_PRIME_HANDLE_TO_FD ||
 	       cmd == DRM_IOCTL_PRIME_FD_TO_HANDLE;
 }
@@ -100,7 +103,7 @@ static long onpu_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 static long onpu_compat_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 {
 	/* These have the same layout everywhere. */
-	if (needs_card(cmd))
+	if (is_onpu_ioctl(cmd) || needs_card(cmd))
 		return onpu_ioctl(filp, cmd, (unsigned long)compat_ptr(arg));
 
 	return drm_compat_ioctl(filp, cmd, arg);
@@ -138,6 +141,8 @@ static const struct drm_ioctl_desc onpu_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(ONPU_BO_INFO, onpu_ioctl_bo_info, 0),
 	DRM_IOCTL_DEF_DRV(ONPU_BO_USERPTR, onpu_ioctl_bo_userptr, 0),
 	DRM_IOCTL_DEF_DRV(ONPU_VM_GET_STATE, onpu_ioctl_vm_get_state, 0),
+	DRM_IOCTL_DEF_DRV(ONPU_WAIT, onpu_ioctl_wait, 0),
+	DRM_IOCTL_DEF_DRV(ONPU_QUEUE_NOTIFY, onpu_ioctl_queue_notify, 0),
 };
 
 /*
@@ -145,6 +150,7 @@ static const struct drm_ioctl_desc onpu_ioctls[] = {
  *  1.0 - initial
  *  1.1 - BO_USERPTR, VM_GET_STATE; foreign dma-bufs; DRM_ONPU_BO_CPU_VISIBLE, BO_ADVISE,
  *        BO_INFO
+ *  1.2 - WAIT, QUEUE_NOTIFY
  */
 static const struct drm_driver onpu_driver = {
 	.driver_features = DRIVER_GEM | DRIVER_COMPUTE_ACCEL | DRIVER_SYNCOBJ |
@@ -159,7 +165,7 @@ static const struct drm_driver onpu_driver = {
 	.name = "onpu",
 	.desc = "ONPU accelerator",
 	.major = 1,
-	.minor = 1,
+	.minor = 2,
 };
 
 static int onpu_probe(struct pci_dev *pdev, const struct pci_device_id *id)

@@ -8,14 +8,17 @@
  * in a thread. The other vectors tell that jobs ended; queues are spread over
  * them. The handler looks at the queues of its vector and signals fences right
  * there, in hard interrupt context: whoever waits for a job waits for nothing
- * else. A platform that gives one vector only has everything on vector 0.
+ * else. User fences may have been stored as well, of which only their waiters
+ * know: these are woken (onpu_wait.c). A platform that gives one vector only
+ * has everything on vector 0.
  *
- * Locking: &onpu_irq_vector.lock covers the list of queues of a vector and is
- * held while their fences signal, so after onpu_irq_unwatch() no handler
+ * Locking: &onpu_irq_vector.lock covers the list of queues of a vector, and their
+ * eventfds, and is held while their fences signal, so after onpu_irq_unwatch() no handler
  * touches the queue. Enabling and disabling is ordered by their callers: probe,
  * reset of the function and unplug, which exclude each other.
  */
 
+#include <linux/eventfd.h>
 #include <linux/interrupt.h>
 #include <linux/pci.h>
 
@@ -28,6 +31,7 @@
 #include "onpu_mbox.h"
 #include "onpu_queue.h"
 #include "onpu_recovery.h"
+#include "onpu_wait.h"
 
 /**
  * struct onpu_irq_vector - an interrupt vector
@@ -39,7 +43,7 @@ struct onpu_irq_vector {
 	int irq;
 	/** @name: in /proc/interrupts */
 	char name[32];
-	/** @lock: protects @queues */
+	/** @lock: protects @queues and &onpu_queue.notify of each */
 	spinlock_t lock;
 	/** @queues: struct onpu_queue whose jobs signal on this vector */
 	struct list_head queues;
@@ -63,9 +67,14 @@ static void onpu_irq_process(struct onpu_irq_vector *vector)
 	unsigned long flags;
 
 	spin_lock_irqsave(&vector->lock, flags);
-	list_for_each_entry(queue, &vector->queues, irq_node)
+	list_for_each_entry(queue, &vector->queues, irq_node) {
 		onpu_fence_process(queue);
+		if (queue->notify)
+			eventfd_signal(queue->notify);
+	}
 	spin_unlock_irqrestore(&vector->lock, flags);
+
+	onpu_wait_wake(vector->odev);
 }
 
 static irqreturn_t onpu_irq_completion(int irq, void *data)
@@ -141,6 +150,43 @@ void onpu_irq_unwatch(struct onpu_queue *queue)
 	spin_lock_irq(&vector->lock);
 	list_del_init(&queue->irq_node);
 	spin_unlock_irq(&vector->lock);
+}
+
+/**
+ * onpu_irq_set_notify() - set the eventfd of a queue
+ * @queue: queue
+ * @eventfd: its reference goes to the queue; NULL for none
+ *
+ * Return: the one before, with its reference, or NULL.
+ */
+struct eventfd_ctx *onpu_irq_set_notify(struct onpu_queue *queue, struct eventfd_ctx *eventfd)
+{
+	struct onpu_irq_vector *vector = &queue->odev->irq->vectors[queue->vector];
+
+	spin_lock_irq(&vector->lock);
+	swap(queue->notify, eventfd);
+	spin_unlock_irq(&vector->lock);
+
+	return eventfd;
+}
+
+/**
+ * onpu_irq_notify() - tell who waits that something became of a queue
+ * @queue: queue, active
+ *
+ * Any context.
+ */
+void onpu_irq_notify(struct onpu_queue *queue)
+{
+	struct onpu_irq_vector *vector = &queue->odev->irq->vectors[queue->vector];
+	unsigned long flags;
+
+	spin_lock_irqsave(&vector->lock, flags);
+	if (queue->notify)
+		eventfd_signal(queue->notify);
+	spin_unlock_irqrestore(&vector->lock, flags);
+
+	onpu_wait_wake(queue->odev);
 }
 
 /**

@@ -5,6 +5,7 @@
 
 #include <linux/types.h>
 
+struct eventfd_ctx;
 struct onpu_device;
 struct onpu_queue;
 
@@ -15,5 +16,7 @@ void onpu_irq_disable(struct onpu_device *odev);
 u32 onpu_irq_vector_of(struct onpu_device *odev, u32 index);
 void onpu_irq_watch(struct onpu_queue *queue);
 void onpu_irq_unwatch(struct onpu_queue *queue);
+struct eventfd_ctx *onpu_irq_set_notify(struct onpu_queue *queue, struct eventfd_ctx *eventfd);
+void onpu_irq_notify(struct onpu_queue *queue);
 
 #endif /* __ONPU_IRQ_H__ */

@@ -44,6 +44,7 @@
 #include "onpu_recovery.h"
 #include "onpu_user.h"
 #include "onpu_vm.h"
+#include "onpu_wait.h"
 
 /* The watchdog looks so many times in the time that a job may run. */
 #define ONPU_WATCHDOG_LOOKS	4
@@ -259,6 +260,7 @@ bool onpu_queue_mark_dead(struct onpu_queue *queue, const struct onpu_queue_deat
 	spin_unlock_irqrestore(&queue->fences.lock, flags);
 
 	wake_up_all(&queue->jobs.wait);
+	onpu_irq_notify(queue);
 	return first;
 }
 
@@ -585,6 +587,7 @@ static void onpu_queue_teardown(struct work_struct *work)
 	onpu_recovery_block(odev);
 	onpu_queue_fini_sched(queue);
 	onpu_irq_unwatch(queue);
+	onpu_wait_drop_notify(queue);
 	onpu_queue_leave_card(queue);
 	xa_erase(&odev->queue_mgr->queues, queue->index);
 	onpu_queue_put(queue); /* that of the entry */

@@ -20,6 +20,7 @@
 struct drm_device;
 struct drm_file;
 struct drm_printer;
+struct eventfd_ctx;
 struct onpu_bo;
 struct onpu_device;
 struct onpu_file;
@@ -189,6 +190,8 @@ struct onpu_queue {
 	u32 vector;
 	/** @irq_node: in the list of queues of that vector (onpu_irq.c) */
 	struct list_head irq_node;
+	/** @notify: eventfd of QUEUE_NOTIFY or NULL; protected by the vector's lock */
+	struct eventfd_ctx *notify;
 	/** @on_card: the firmware knows the queue */
 	bool on_card;
 	/** @kernel: of the driver's own, see onpu_migrate.c */

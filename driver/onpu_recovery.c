@@ -49,6 +49,7 @@
 #include "onpu_queue.h"
 #include "onpu_recovery.h"
 #include "onpu_vm.h"
+#include "onpu_wait.h"
 
 /**
  * enum onpu_card_state - whether the card works
@@ -277,6 +278,7 @@ void onpu_recovery_stop_card(struct onpu_device *odev, const char *why)
 		onpu_fw_report_crash(odev);
 		onpu_recovery_halt_locked(odev, ONPU_CARD_WEDGED, -EIO);
 		onpu_recovery_end_queues(odev, &death);
+		onpu_wait_wake(odev);
 	}
 	mutex_unlock(&recovery->lock);
 }
@@ -478,6 +480,7 @@ void onpu_recovery_prepare_unplug(struct onpu_device *odev)
 	mutex_unlock(&recovery->lock);
 
 	onpu_recovery_end_queues(odev, &onpu_death_unplugged);
+	onpu_wait_wake(odev);
 }
 
 /**

@@ -16,7 +16,7 @@
 
 #include "onpu_kunit.h"
 
-/* As user space of version 1.0 has them. */
+/* As user space has them since the version that they came with. */
 static const struct {
 	unsigned int nr, dir, size, cmd;
 } ioctls[] = {
@@ -30,6 +30,12 @@ static const struct {
 	{ 0x47, _IOC_WRITE, 8, DRM_IOCTL_ONPU_QUEUE_DESTROY },
 	{ 0x48, _IOC_READ | _IOC_WRITE, 48, DRM_IOCTL_ONPU_QUEUE_GET_STATE },
 	{ 0x49, _IOC_WRITE, 24, DRM_IOCTL_ONPU_SUBMIT },
+	{ 0x4a, _IOC_READ | _IOC_WRITE, 16, DRM_IOCTL_ONPU_BO_ADVISE },
+	{ 0x4b, _IOC_READ | _IOC_WRITE, 24, DRM_IOCTL_ONPU_BO_INFO },
+	{ 0x4c, _IOC_READ | _IOC_WRITE, 24, DRM_IOCTL_ONPU_BO_USERPTR },
+	{ 0x4d, _IOC_READ | _IOC_WRITE, 56, DRM_IOCTL_ONPU_VM_GET_STATE },
+	{ 0x4e, _IOC_WRITE, 40, DRM_IOCTL_ONPU_WAIT },
+	{ 0x4f, _IOC_WRITE, 16, DRM_IOCTL_ONPU_QUEUE_NOTIFY },
 };
 
 static void ioctl_numbers_stay(struct kunit *test)

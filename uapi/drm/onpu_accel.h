@@ -62,6 +62,10 @@ enum drm_onpu_ioctl_id {
 	DRM_ONPU_BO_USERPTR = 0x0c,
 	/** @DRM_ONPU_VM_GET_STATE: ask what an address space has and what faulted in it */
 	DRM_ONPU_VM_GET_STATE = 0x0d,
+	/** @DRM_ONPU_WAIT: wait until a word of memory has a value (1.2) */
+	DRM_ONPU_WAIT = 0x0e,
+	/** @DRM_ONPU_QUEUE_NOTIFY: have an eventfd told when a queue interrupts (1.2) */
+	DRM_ONPU_QUEUE_NOTIFY = 0x0f,
 };
 
 /**
@@ -552,6 +556,64 @@ struct drm_onpu_submit {
 	struct drm_onpu_array jobs;
 };
 
+/** enum drm_onpu_wait_op - comparison of a WAIT: word OP value, unsigned; as enum onpu_wait_op */
+enum drm_onpu_wait_op {
+	/** @DRM_ONPU_WAIT_GE: at least the value */
+	DRM_ONPU_WAIT_GE = 0,
+	/** @DRM_ONPU_WAIT_EQ: the value */
+	DRM_ONPU_WAIT_EQ,
+	/** @DRM_ONPU_WAIT_NE: another value */
+	DRM_ONPU_WAIT_NE,
+	/** @DRM_ONPU_WAIT_GT: more than the value */
+	DRM_ONPU_WAIT_GT,
+	/** @DRM_ONPU_WAIT_LE: at most the value */
+	DRM_ONPU_WAIT_LE,
+	/** @DRM_ONPU_WAIT_LT: less than the value */
+	DRM_ONPU_WAIT_LT,
+};
+
+/**
+ * struct drm_onpu_wait - argument of DRM_IOCTL_ONPU_WAIT
+ *
+ * Waits until a 64-bit word in the memory of the process compares as wanted. The word
+ * is looked at when the call comes, whenever a queue of the card interrupts or dies,
+ * and when the time is over; so what changes it should be a SIGNAL with ONPU_PKT_IRQ. -ETIME:
+ * it never did. -ECANCELED: it does not, and @queue_id is dead.
+ */
+struct drm_onpu_wait {
+	/** @addr: user pointer to the word, 8-byte aligned */
+	__u64 addr;
+	/** @value: what it is compared with */
+	__u64 value;
+	/** @timeout_ns: end of the wait, CLOCK_MONOTONIC; in the past: only look */
+	__s64 timeout_ns;
+	/** @op: enum drm_onpu_wait_op */
+	__u32 op;
+	/** @queue_id: queue that the word waits for, or 0 */
+	__u32 queue_id;
+	/** @flags: zero */
+	__u32 flags;
+	/** @pad: zero */
+	__u32 pad;
+};
+
+/**
+ * struct drm_onpu_queue_notify - argument of DRM_IOCTL_ONPU_QUEUE_NOTIFY
+ *
+ * The eventfd counts one whenever the queue may have got on: when a job ends, when a SIGNAL
+ * with ONPU_PKT_IRQ is executed, when the queue dies; sometimes without a cause. A queue has one.
+ */
+struct drm_onpu_queue_notify {
+	/** @queue_id: queue */
+	__u32 queue_id;
+	/** @fd: eventfd that takes the place of the one before, -1: none */
+	__s32 fd;
+	/** @flags: zero */
+	__u32 flags;
+	/** @pad: zero */
+	__u32 pad;
+};
+
 #define DRM_IOCTL_ONPU_DEV_QUERY \
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_ONPU_DEV_QUERY, struct drm_onpu_dev_query)
 #define DRM_IOCTL_ONPU_BO_CREATE \
@@ -580,6 +642,10 @@ struct drm_onpu_submit {
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_ONPU_BO_USERPTR, struct drm_onpu_bo_userptr)
 #define DRM_IOCTL_ONPU_VM_GET_STATE \
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_ONPU_VM_GET_STATE, struct drm_onpu_vm_get_state)
+#define DRM_IOCTL_ONPU_WAIT \
+	DRM_IOW(DRM_COMMAND_BASE + DRM_ONPU_WAIT, struct drm_onpu_wait)
+#define DRM_IOCTL_ONPU_QUEUE_NOTIFY \
+	DRM_IOW(DRM_COMMAND_BASE + DRM_ONPU_QUEUE_NOTIFY, struct drm_onpu_queue_notify)
 
 #if defined(__cplusplus)
 }
