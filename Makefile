@@ -17,7 +17,8 @@ help:
 	@echo '  demo       install what is missing, build everything, boot the VM, run the demonstration'
 	@echo '  check      run all the tests (T="lint host vm" or a part of them)'
 	@echo '  vm         a shell in a VM with a card (CARDS=2, VRAM=8G; see tools/vm/vm --help)'
-	@echo '  bench      matmuls beside OpenBLAS, copies beside memcpy, buffers beside an NVMe'
+	@echo '  bench      matmuls beside OpenBLAS and oneDNN, copies beside memcpy, buffers beside an'
+	@echo '             NVMe (FULL=1: all shapes and numbers of threads)'
 	@echo '  build      build everything'
 	@echo '  qemu, firmware, module, libaccel, tools'
 	@echo '             build one part (module KDIR=/lib/modules/$$(uname -r)/build: build/onpu.ko'
@@ -57,7 +58,8 @@ demo: build
 	@tools/vm/demo
 
 bench: build
-	@tests/bench/matmul
+	@ONPU_EXTRA_DEPS=libdnnl-dev tools/build/deps
+	@tests/bench/matmul $(if $(FULL),,--quick)
 	@tests/bench/memory
 
 vm: build
