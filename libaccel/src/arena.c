@@ -17,7 +17,7 @@ int arena_init(struct arena *arena, struct accel_context *context)
 	void *pointer;
 	int ret;
 
-	ret = bo_init(&arena->bo, context, ARENA_SIZE, DRM_ONPU_BO_VRAM | DRM_ONPU_BO_SYSTEM, false);
+	ret = bo_init(&arena->bo, context, ARENA_SIZE, DRM_ONPU_BO_VRAM | DRM_ONPU_BO_SYSTEM, 0);
 	if (ret)
 		return ret;
 	ret = bo_map(&arena->bo, &pointer);

@@ -5,7 +5,7 @@
  * A submission holds a reference to the buffers that it uses until it is done, so
  * that destroying a buffer never takes memory from under running work.
  *
- * Locking: nothing changes but atomic counts.
+ * Locking: nothing changes but atomic counts and flags.
  */
 #include "internal.h"
 
@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUFFER_FLAGS (ACCEL_BUFFER_CARD | ACCEL_BUFFER_HOST | ACCEL_BUFFER_CARD_READONLY)
+#define BUFFER_FLAGS (ACCEL_BUFFER_CARD | ACCEL_BUFFER_HOST | ACCEL_BUFFER_CARD_READONLY | \
+		      ACCEL_BUFFER_CPU_VISIBLE | ACCEL_BUFFER_SHAREABLE)
 
 void buffer_get(struct accel_buffer *buffer)
 {
@@ -28,6 +29,23 @@ void buffer_put(struct accel_buffer *buffer)
 	free(buffer);
 }
 
+uint64_t buffer_va(const struct accel_buffer *buffer)
+{
+	return buffer->bo.va + buffer->start;
+}
+
+bool buffer_same(const struct accel_buffer *a, const struct accel_buffer *b)
+{
+	return a == b || (a && b && a->bo.shared && a->bo.shared == b->bo.shared);
+}
+
+int buffer_check_content(const struct accel_buffer *buffer)
+{
+	if (atomic_load_explicit(&buffer->purgeable, memory_order_relaxed))
+		return fail(-ENODATA, "the buffer is purgeable, its content may be gone: say ACCEL_ADVICE_NEEDED first");
+	return 0;
+}
+
 static int check_create(const struct accel_context *context, uint64_t size, uint32_t flags)
 {
 	uint64_t max = context->device->limits.max_bo_size;
@@ -39,6 +57,8 @@ static int check_create(const struct accel_context *context, uint64_t size, uint
 	if (!(flags & (ACCEL_BUFFER_CARD | ACCEL_BUFFER_HOST)))
 		return fail(-EINVAL, "flags 0x%x name no place: ACCEL_BUFFER_CARD, ACCEL_BUFFER_HOST",
 			    flags);
+	if (flags & ACCEL_BUFFER_CPU_VISIBLE && !(flags & ACCEL_BUFFER_CARD))
+		return fail(-EINVAL, "ACCEL_BUFFER_CPU_VISIBLE is about card memory: give ACCEL_BUFFER_CARD too");
 	if (size > max)
 		return fail(-E2BIG, "size %" PRIu64 " is larger than the largest buffer, %" PRIu64, size,
 			    max);
@@ -49,7 +69,7 @@ int accel_buffer_create(struct accel_context *context, uint64_t size, uint32_t f
 			struct accel_buffer **out)
 {
 	struct accel_buffer *buffer;
-	uint32_t placement = 0;
+	uint32_t placement = 0, bo_flags = 0;
 	int ret;
 
 	api_begin(__func__);
@@ -62,10 +82,16 @@ int accel_buffer_create(struct accel_context *context, uint64_t size, uint32_t f
 		placement |= DRM_ONPU_BO_VRAM;
 	if (flags & ACCEL_BUFFER_HOST)
 		placement |= DRM_ONPU_BO_SYSTEM;
+	if (flags & ACCEL_BUFFER_CPU_VISIBLE)
+		placement |= DRM_ONPU_BO_CPU_VISIBLE;
+	if (flags & ACCEL_BUFFER_CARD_READONLY)
+		bo_flags |= BO_CARD_READONLY;
+	if (flags & ACCEL_BUFFER_SHAREABLE)
+		bo_flags |= BO_SHAREABLE;
 	buffer = calloc(1, sizeof(*buffer));
 	if (!buffer)
 		return fail(-ENOMEM, "out of memory");
-	ret = bo_init(&buffer->bo, context, size, placement, flags & ACCEL_BUFFER_CARD_READONLY);
+	ret = bo_init(&buffer->bo, context, size, placement, bo_flags);
 	if (ret) {
 		free(buffer);
 		return ret;
@@ -73,6 +99,7 @@ int accel_buffer_create(struct accel_context *context, uint64_t size, uint32_t f
 	atomic_init(&buffer->refs, 1);
 	buffer->size = size;
 	buffer->flags = flags;
+	buffer->origin = ACCEL_ORIGIN_CREATED;
 	log_print(LOG_DEBUG, "buffer of %" PRIu64 " bytes at 0x%" PRIx64, size, buffer->bo.va);
 	*out = buffer;
 	return 0;
@@ -91,14 +118,28 @@ uint64_t accel_buffer_size(const struct accel_buffer *buffer)
 
 uint64_t accel_buffer_address(const struct accel_buffer *buffer)
 {
-	return buffer ? buffer->bo.va : 0;
+	return buffer ? buffer_va(buffer) : 0;
 }
 
-static int buffer_check(const struct accel_buffer *buffer)
+int buffer_check(const struct accel_buffer *buffer)
 {
 	if (!buffer)
 		return fail(-EINVAL, "buffer is NULL");
 	return device_check(buffer->bo.context->device);
+}
+
+/* Maps the buffer for the CPU: where its first byte is. */
+static int map_start(struct accel_buffer *buffer, void **pointer)
+{
+	void *first;
+	int ret;
+
+	ret = buffer_check_content(buffer);
+	if (!ret)
+		ret = bo_map(&buffer->bo, &first);
+	if (!ret)
+		*pointer = (char *)first + buffer->start;
+	return ret;
 }
 
 int accel_buffer_map(struct accel_buffer *buffer, void **pointer)
@@ -111,7 +152,7 @@ int accel_buffer_map(struct accel_buffer *buffer, void **pointer)
 		return ret;
 	if (!pointer)
 		return fail(-EINVAL, "pointer is NULL");
-	ret = bo_map(&buffer->bo, pointer);
+	ret = map_start(buffer, pointer);
 	if (!ret)
 		atomic_fetch_add(&buffer->maps, 1);
 	return ret;
@@ -147,7 +188,7 @@ static int transfer_begin(struct accel_buffer *buffer, uint64_t offset, const vo
 			    " bytes", offset, size, buffer->size);
 	if (!memory && size)
 		return fail(-EINVAL, "the host pointer is NULL");
-	return bo_map(&buffer->bo, pointer);
+	return map_start(buffer, pointer);
 }
 
 int accel_buffer_write(struct accel_buffer *buffer, uint64_t offset, const void *source,

@@ -23,6 +23,7 @@ void device_put(struct accel_device *device)
 		return;
 	fork_unregister(device);
 	os_close(device->fd);
+	pthread_mutex_destroy(&device->handles_lock);
 	log_print(LOG_INFO, "closed %s (%s)", device->found.node, device->found.pci_address);
 	free(device);
 }
@@ -56,6 +57,11 @@ static int query(int fd, uint32_t type, void *data, uint32_t size)
 
 	memset(data, 0, size);
 	return os_ioctl(fd, DRM_IOCTL_ONPU_DEV_QUERY, &arg);
+}
+
+int device_query(const struct accel_device *device, uint32_t type, void *data, uint32_t size)
+{
+	return query(device->fd, type, data, size);
 }
 
 static int read_driver(int fd, struct accel_device_info *info)
@@ -253,6 +259,7 @@ static int open_found(const struct found_device *found, struct accel_device **ou
 		fail(ret, "cannot register fork handlers: %s", strerror(-ret));
 		goto err_close;
 	}
+	pthread_mutex_init(&device->handles_lock, NULL);
 	log_print(LOG_INFO, "opened %s (%s)", found->node, found->pci_address);
 	*out = device;
 	return 0;

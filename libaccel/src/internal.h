@@ -3,8 +3,8 @@
  * What the source files of libaccel share. Nothing here is exported.
  *
  * Lifetime: device <- context <- buffer, queue <- event, each arrow a counted
- * reference to the left. Locks, outer first: queue, context, buffer map. No lock is held
- * across a call into the application, because there is none.
+ * reference to the left. Locks, outer first: queue, context, handles of the device, buffer map.
+ * No lock is held across a call into the application, because there is none.
  */
 #ifndef ACCEL_INTERNAL_H
 #define ACCEL_INTERNAL_H
@@ -66,6 +66,18 @@ struct accel_device {
 	struct drm_onpu_query_device caps;
 	struct drm_onpu_query_memory memory;
 	struct drm_onpu_query_limits limits;
+	pthread_mutex_t handles_lock;	/* guards handles, and what closes or imports them */
+	struct shared_handle *handles;
+};
+
+/*
+ * A kernel handle that several buffers of an open device may have: importing a dma-buf twice
+ * gives the same one, and closing it once closes it for all.
+ */
+struct shared_handle {
+	struct shared_handle *next;
+	uint32_t handle;
+	unsigned int refs;
 };
 
 void device_get(struct accel_device *device);
@@ -75,6 +87,8 @@ int device_check(const struct accel_device *device);
 /* The same as a question, for destroyers. */
 bool device_is_foreign(const struct accel_device *device);
 int device_ioctl(const struct accel_device *device, unsigned long request, void *arg);
+/* Reads @size bytes of a query; what an older driver does not know stays zero. */
+int device_query(const struct accel_device *device, uint32_t type, void *data, uint32_t size);
 
 /* ---- fork.c ---- */
 
@@ -119,18 +133,30 @@ void context_put(struct accel_context *context);
 struct bo {
 	struct accel_context *context;
 	uint32_t handle;
+	struct shared_handle *shared;	/* of the handle, NULL: nobody else has it */
 	uint64_t size;
 	uint64_t va;
 	struct va_range *range;
 	pthread_mutex_t map_lock;
 	void *pointer;		/* CPU mapping or NULL; lives until the end of the bo */
+	bool borrowed;		/* the pointer is the application's own memory */
 };
 
 #define PAGE_SIZE	4096ull
 #define HUGE_SIZE	(1ull << ONPU_MMU_HUGE_SHIFT)
 
+#define BO_CARD_READONLY	(1u << 0)
+#define BO_SHAREABLE		(1u << 1)
+
+/* The three ways to get one; @flags: BO_*. */
 int bo_init(struct bo *bo, struct accel_context *context, uint64_t size, uint32_t placement,
-	    bool card_readonly);
+	    uint32_t flags);
+int bo_init_import(struct bo *bo, struct accel_context *context, int fd, uint32_t flags);
+/* Of whole pages of the process. */
+int bo_init_memory(struct bo *bo, struct accel_context *context, void *memory, uint64_t size,
+		   uint32_t flags);
+/* A descriptor of a dma-buf of the bo, or -errno without the detail. */
+int bo_export(const struct bo *bo);
 void bo_fini(struct bo *bo);
 int bo_map(struct bo *bo, void **pointer);
 
@@ -139,13 +165,27 @@ int bo_map(struct bo *bo, void **pointer);
 struct accel_buffer {
 	atomic_uint refs;	/* the owner's and one per submission in flight */
 	struct bo bo;
+	uint64_t start;		/* of the first byte in the bo; not 0 for registered memory only */
 	uint64_t size;		/* as asked for */
 	uint32_t flags;
+	uint32_t origin;	/* enum accel_origin */
+	char exporter[32];
 	atomic_uint maps;
+	atomic_bool purgeable;
 };
 
 void buffer_get(struct accel_buffer *buffer);
 void buffer_put(struct accel_buffer *buffer);
+/* 0, or fails: NULL, another process's. */
+int buffer_check(const struct accel_buffer *buffer);
+/* Address on the card. */
+uint64_t buffer_va(const struct accel_buffer *buffer);
+/* Whether two buffers are the same memory, so that offsets of both compare. */
+bool buffer_same(const struct accel_buffer *a, const struct accel_buffer *b);
+/* 0, or fails because the content may be gone. */
+int buffer_check_content(const struct accel_buffer *buffer);
+/* As accel_buffer_export() does, without flags; the detail text is set. */
+int buffer_export(const struct accel_buffer *buffer);
 
 /* ---- queue.c, arena.c, status.c ---- */
 
@@ -185,10 +225,11 @@ struct job {
 	struct accel_buffer *buffers[];
 };
 
-/* An unfinished dependency: the queue waits for @point of @queue. */
+/* An unfinished dependency: the queue waits for @point of @queue, or for a fence from elsewhere. */
 struct dependency {
 	struct accel_queue *queue;
 	uint64_t point;
+	uint32_t syncobj;	/* binary, without @queue */
 };
 
 struct accel_queue {
@@ -244,6 +285,13 @@ int queue_wait_fence(struct accel_queue *queue, uint64_t point, uint64_t timeout
 /* Frees what finished submissions hold, if the lock is free. */
 void queue_retire(struct accel_queue *queue);
 void queue_retire_locked(struct accel_queue *queue, uint64_t point);
+/* Makes what follows wait for @syncobj, which belongs to the queue from then on; under the lock. */
+int queue_add_fence(struct accel_queue *queue, uint32_t syncobj);
+/* Lets go of all dependencies, or of one; under the lock. */
+void queue_drop_dependencies(struct accel_queue *queue);
+void queue_drop_dependency(struct accel_queue *queue, const struct dependency *dependency);
+int syncobj_create(struct accel_device *device, uint32_t *handle);
+void syncobj_destroy(struct accel_device *device, uint32_t handle);
 
 /* Reads the state from the kernel, or the last one of a stopped queue. */
 int queue_state(struct accel_queue *queue, struct drm_onpu_queue_get_state *state);
@@ -263,7 +311,25 @@ struct accel_event {
 
 struct accel_event *event_alloc(struct accel_queue *queue);
 
+/* ---- status.c, besides the above ---- */
+
+/* "write of address 0x1000 (not mapped)". */
+void fault_text(char *text, size_t room, uint64_t address, uint32_t access, uint32_t reason);
+
 /* ---- ops.c ---- */
+
+/* Rows of used bytes, stride apart, in a buffer: extent from the first byte to behind the last. */
+struct rows {
+	const struct accel_buffer *buffer;
+	uint64_t offset;
+	uint64_t rows;
+	uint64_t row_bytes;
+	uint64_t stride;
+	uint64_t extent;
+};
+
+/* Whether two operands share a byte. */
+bool rows_overlap(const struct rows *x, const struct rows *y);
 
 /* Checks that a range lies in a buffer that the queue can use. */
 int check_range(const struct accel_queue *queue, const char *name,

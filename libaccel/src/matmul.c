@@ -16,15 +16,10 @@ _Static_assert(ACCEL_MATMUL_TRANS_A == ONPU_MATMUL_TRANS_A &&
 	       ACCEL_MATMUL_TRANS_B == ONPU_MATMUL_TRANS_B &&
 	       ACCEL_MATMUL_ACCUMULATE == ONPU_MATMUL_ACCUMULATE, "flags pass through");
 
-/* A checked operand: rows of used bytes at a distance. */
+/* A checked operand. */
 struct operand {
-	const struct accel_buffer *buffer;
-	uint64_t offset;
+	struct rows at;
 	uint64_t ld;
-	uint64_t rows;
-	uint64_t row_bytes;
-	uint64_t stride;
-	uint64_t extent;	/* bytes from the first element to behind the last */
 	uint32_t type;
 };
 
@@ -122,48 +117,31 @@ static int check_operand(const struct accel_queue *queue, const char *name,
 		return fail(-EINVAL, "%s: offset %" PRIu64 " is not a multiple of the element size %" PRIu64, name,
 			    matrix->offset, element);
 	*operand = (struct operand){
-		.buffer = matrix->buffer,
-		.offset = matrix->offset,
+		.at = {
+			.buffer = matrix->buffer,
+			.offset = matrix->offset,
+			.rows = rows,
+			.row_bytes = columns * element,
+			.stride = stride,
+		},
 		.ld = ld,
-		.rows = rows,
-		.row_bytes = columns * element,
-		.stride = stride,
 		.type = matrix->type,
 	};
-	if (__builtin_mul_overflow(stride, rows - 1ull, &operand->extent) ||
-	    __builtin_add_overflow(operand->extent, operand->row_bytes, &operand->extent))
+	if (__builtin_mul_overflow(stride, rows - 1ull, &operand->at.extent) ||
+	    __builtin_add_overflow(operand->at.extent, operand->at.row_bytes, &operand->at.extent))
 		return fail(-EINVAL, "%s: %u rows of ld %" PRIu64 " are outside any buffer", name, rows, ld);
-	return check_range(queue, name, matrix->buffer, matrix->offset, operand->extent, write);
+	return check_range(queue, name, matrix->buffer, matrix->offset, operand->at.extent, write);
 }
 
-/*
- * Whether two operands share a byte. Panels of one buffer may interleave, so when
- * the outlines meet, the rows decide: both ascend, so one pass over them does.
- */
-static bool overlap(const struct operand *x, const struct operand *y)
+static uint64_t address(const struct operand *operand)
 {
-	uint64_t i = 0, j = 0;
-
-	if (x->buffer != y->buffer || x->offset >= y->offset + y->extent ||
-	    y->offset >= x->offset + x->extent)
-		return false;
-	while (i < x->rows && j < y->rows) {
-		uint64_t a = x->offset + i * x->stride, b = y->offset + j * y->stride;
-
-		if (a < b + y->row_bytes && b < a + x->row_bytes)
-			return true;
-		if (a < b)
-			i++;
-		else
-			j++;
-	}
-	return false;
+	return buffer_va(operand->at.buffer) + operand->at.offset;
 }
 
 static bool same_place(const struct operand *x, const struct operand *y)
 {
-	return x->buffer == y->buffer && x->offset == y->offset &&
-	       (x->ld == y->ld || x->rows == 1);
+	return x->at.buffer == y->at.buffer && x->at.offset == y->at.offset &&
+	       (x->ld == y->ld || x->at.rows == 1);
 }
 
 static int check_c(const struct accel_queue *queue, struct accel_matmul *p,
@@ -185,7 +163,7 @@ static int check_c(const struct accel_queue *queue, struct accel_matmul *p,
 	ret = check_operand(queue, "c", &p->c, p->m, p->n, "n", false, c);
 	if (ret)
 		return ret;
-	if (!same_place(c, d) && overlap(c, d))
+	if (!same_place(c, d) && rows_overlap(&c->at, &d->at))
 		return fail(-EINVAL, "c and d overlap without being the same");
 	return 0;
 }
@@ -202,15 +180,15 @@ static void fill_desc(struct onpu_matmul_desc *desc, const struct accel_matmul *
 	desc->m = p->m;
 	desc->n = p->n;
 	desc->k = p->k;
-	desc->a_va = a->buffer->bo.va + a->offset;
-	desc->b_va = b->buffer->bo.va + b->offset;
-	desc->d_va = d->buffer->bo.va + d->offset;
+	desc->a_va = address(a);
+	desc->b_va = address(b);
+	desc->d_va = address(d);
 	desc->lda = a->ld;
 	desc->ldb = b->ld;
 	desc->ldd = d->ld;
 	if (p->flags & ACCEL_MATMUL_ACCUMULATE) {
 		desc->c_type = (uint8_t)c->type;
-		desc->c_va = c->buffer->bo.va + c->offset;
+		desc->c_va = address(c);
 		desc->ldc = c->ld;
 	}
 }
@@ -246,8 +224,8 @@ static int build(const struct accel_queue *queue, const struct accel_matmul *fro
 		ret = check_c(queue, &p, &d, &c);
 	if (ret)
 		return ret;
-	if (overlap(&a, &d) || overlap(&b, &d))
-		return fail(-EINVAL, "d overlaps %s", overlap(&a, &d) ? "a" : "b");
+	if (rows_overlap(&a.at, &d.at) || rows_overlap(&b.at, &d.at))
+		return fail(-EINVAL, "d overlaps %s", rows_overlap(&a.at, &d.at) ? "a" : "b");
 	fill_desc(desc, &p, &a, &b, &c, &d);
 	buffers[0] = p.a.buffer;
 	buffers[1] = p.b.buffer;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Copy and fill.
+ * Copy and fill, and what all operations check of their operands.
  *
  * Locking: none here; queue_submit() has it.
  */
@@ -18,9 +18,36 @@ int check_range(const struct accel_queue *queue, const char *name,
 	if (offset > buffer->size || size > buffer->size - offset)
 		return fail(-EINVAL, "%s: offset %" PRIu64 " + %" PRIu64 " bytes is outside the buffer of %"
 			    PRIu64 " bytes", name, offset, size, buffer->size);
+	if (buffer_check_content(buffer))
+		return fail(-ENODATA, "%s: the buffer is purgeable, its content may be gone: say ACCEL_ADVICE_NEEDED first",
+			    name);
 	if (write && buffer->flags & ACCEL_BUFFER_CARD_READONLY)
 		return fail(-EACCES, "%s: the buffer is ACCEL_BUFFER_CARD_READONLY", name);
 	return 0;
+}
+
+/*
+ * Panels of one buffer may interleave, so when the outlines meet, the rows decide: both ascend, so
+ * one pass over them does.
+ */
+bool rows_overlap(const struct rows *x, const struct rows *y)
+{
+	uint64_t i = 0, j = 0;
+
+	if (!buffer_same(x->buffer, y->buffer) || x->offset >= y->offset + y->extent ||
+	    y->offset >= x->offset + x->extent)
+		return false;
+	while (i < x->rows && j < y->rows) {
+		uint64_t a = x->offset + i * x->stride, b = y->offset + j * y->stride;
+
+		if (a < b + y->row_bytes && b < a + x->row_bytes)
+			return true;
+		if (a < b)
+			i++;
+		else
+			j++;
+	}
+	return false;
 }
 
 /* The arguments of a copy as a packet. */
@@ -36,12 +63,12 @@ static int build_copy(struct accel_queue *queue, struct accel_buffer *const buff
 		ret = check_range(queue, "source", buffers[1], offsets[1], size, false);
 	if (ret)
 		return ret;
-	if (buffers[0] == buffers[1] && offsets[0] < offsets[1] + size &&
+	if (buffer_same(buffers[0], buffers[1]) && offsets[0] < offsets[1] + size &&
 	    offsets[1] < offsets[0] + size)
 		return fail(-EINVAL, "target and source overlap");
 	*packet = (struct onpu_packet){ .opcode = ONPU_OP_COPY };
-	packet->copy.dst_va = buffers[0]->bo.va + offsets[0];
-	packet->copy.src_va = buffers[1]->bo.va + offsets[1];
+	packet->copy.dst_va = buffer_va(buffers[0]) + offsets[0];
+	packet->copy.src_va = buffer_va(buffers[1]) + offsets[1];
 	packet->copy.size = size;
 	return 0;
 }
@@ -89,7 +116,7 @@ static int build_fill(struct accel_queue *queue, struct accel_buffer *buffer, ui
 		return fail(-EINVAL, "offset %" PRIu64 " and size %" PRIu64 " are not multiples of 4", offset,
 			    size);
 	*packet = (struct onpu_packet){ .opcode = ONPU_OP_FILL };
-	packet->fill.dst_va = buffer->bo.va + offset;
+	packet->fill.dst_va = buffer_va(buffer) + offset;
 	packet->fill.size = size;
 	packet->fill.pattern = pattern;
 	return 0;

@@ -6,6 +6,7 @@
 #ifndef ACCEL_OS_H
 #define ACCEL_OS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,15 @@ void os_close(int fd);
 int os_ioctl(int fd, unsigned long request, void *arg);
 int os_mmap(int fd, uint64_t offset, size_t size, void **pointer);
 void os_munmap(void *pointer, size_t size);
+/* Name of who made the dma-buf of @fd; "" when the kernel does not tell. */
+void os_exporter(int fd, char *name, size_t room);
+/*
+ * Waits until the fences in a dma-buf have signalled, those of writers only unless @all, not longer
+ * than until @deadline (os_now_ns(); 0: does not wait); -ETIME if they have not.
+ */
+int os_wait_fences(int fd, bool all, uint64_t deadline);
+/* RLIMIT_MEMLOCK in bytes, UINT64_MAX without limit. */
+uint64_t os_memlock_limit(void);
 /* CLOCK_MONOTONIC, the clock of syncobj deadlines. */
 uint64_t os_now_ns(void);
 

@@ -468,26 +468,25 @@ static int check_place(const struct accel_queue *queue, const struct accel_plan 
 			   anywhere ? 0 : need->bytes, operand == ACCEL_OPERAND_D);
 }
 
-/* Whether two operands share a byte: outlines first, then rows, which both ascend. */
-static bool overlap(const struct need *x, const struct accel_place *px, const struct need *y,
-		    const struct accel_place *py)
+static struct rows place_rows(const struct need *need, const struct accel_place *place)
 {
-	uint64_t i = 0, j = 0;
+	return (struct rows){
+		.buffer = place->buffer,
+		.offset = place->offset,
+		.rows = need->rows,
+		.row_bytes = need->row_bytes,
+		.stride = need->stride,
+		.extent = need->bytes,
+	};
+}
 
-	if (px->buffer != py->buffer || px->offset >= py->offset + y->bytes ||
-	    py->offset >= px->offset + x->bytes)
-		return false;
-	while (i < x->rows && j < y->rows) {
-		uint64_t a = px->offset + i * x->stride, b = py->offset + j * y->stride;
+/* Whether operand @i shares a byte with D. */
+static bool overlaps_d(const struct accel_plan *plan, const struct accel_place *places, unsigned int i)
+{
+	struct rows x = place_rows(&plan->needs[i], &places[i]);
+	struct rows d = place_rows(&plan->needs[ACCEL_OPERAND_D], &places[ACCEL_OPERAND_D]);
 
-		if (a < b + y->row_bytes && b < a + x->row_bytes)
-			return true;
-		if (a < b)
-			i++;
-		else
-			j++;
-	}
-	return false;
+	return rows_overlap(&x, &d);
 }
 
 /* C or the residual exactly where D is. */
@@ -520,15 +519,14 @@ static int check_places(const struct accel_queue *queue, const struct accel_plan
 	}
 	for (unsigned int i = 0; i < ACCEL_OPERANDS && !plan->desc.batch_mode; i++)
 		if (i != ACCEL_OPERAND_D && plan->needs[i].bytes && !in_place(plan, i, places) &&
-		    overlap(&plan->needs[i], &places[i], &plan->needs[ACCEL_OPERAND_D],
-			    &places[ACCEL_OPERAND_D]))
+		    overlaps_d(plan, places, i))
 			return fail(-EINVAL, "d overlaps %s", names[i]);
 	return 0;
 }
 
 static uint64_t address(const struct accel_place *place)
 {
-	return place->buffer ? place->buffer->bo.va + place->offset : 0;
+	return place->buffer ? buffer_va(place->buffer) + place->offset : 0;
 }
 
 static void fill_addresses(struct onpu_matmul_desc *d, const struct accel_place *places)

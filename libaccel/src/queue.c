@@ -137,7 +137,7 @@ int queue_wait(struct accel_queue *queue, uint64_t point, uint64_t timeout_ns)
 	return queue_wait_point(queue, point, timeout_ns, false);
 }
 
-static int create_syncobj(struct accel_device *device, uint32_t *handle)
+int syncobj_create(struct accel_device *device, uint32_t *handle)
 {
 	struct drm_syncobj_create arg = { 0 };
 	int ret = device_ioctl(device, DRM_IOCTL_SYNCOBJ_CREATE, &arg);
@@ -148,7 +148,7 @@ static int create_syncobj(struct accel_device *device, uint32_t *handle)
 	return 0;
 }
 
-static void destroy_syncobj(struct accel_device *device, uint32_t handle)
+void syncobj_destroy(struct accel_device *device, uint32_t handle)
 {
 	struct drm_syncobj_destroy arg = { .handle = handle };
 
@@ -175,7 +175,7 @@ static int init_queue(struct accel_queue *queue, struct accel_context *context, 
 	int ret;
 
 	queue->context = context;
-	ret = create_syncobj(context->device, &queue->syncobj);
+	ret = syncobj_create(context->device, &queue->syncobj);
 	if (ret)
 		return ret;
 	ret = arena_init(&queue->arena, context);
@@ -196,7 +196,7 @@ static int init_queue(struct accel_queue *queue, struct accel_context *context, 
 err_arena:
 	arena_fini(&queue->arena);
 err_syncobj:
-	destroy_syncobj(context->device, queue->syncobj);
+	syncobj_destroy(context->device, queue->syncobj);
 	return ret;
 }
 
@@ -231,7 +231,7 @@ void queue_put(struct accel_queue *queue)
 
 	if (atomic_fetch_sub(&queue->refs, 1) != 1)
 		return;
-	destroy_syncobj(context->device, queue->syncobj);
+	syncobj_destroy(context->device, queue->syncobj);
 	if (queue->oldest)	/* the card may still use it: better leaked than reused */
 		log_print(LOG_WARN, "a queue was not killed in time, its memory is lost");
 	else
@@ -264,11 +264,10 @@ void accel_queue_destroy(struct accel_queue *queue)
 		ret = queue_wait_fence(queue, submitted, KILL_TIMEOUT_NS);
 	if (!ret || ret == -ENODEV)	/* nothing runs on a card that is gone */
 		queue_retire_locked(queue, submitted);
-	for (unsigned int i = 0; i < queue->dependency_count; i++)
-		queue_put(queue->dependencies[i].queue);
+	queue_drop_dependencies(queue);
 	free(queue->dependencies);
 	queue->dependencies = NULL;
-	queue->dependency_count = 0;
+	queue->dependency_room = 0;
 	pthread_mutex_unlock(&queue->lock);
 	queue_put(queue);
 }
@@ -283,17 +282,30 @@ int accel_queue_finish(struct accel_queue *queue, uint64_t timeout_ns)
 	       queue_wait_point(queue, atomic_load(&queue->submitted), timeout_ns, true);
 }
 
-static int add_dependency(struct accel_queue *queue, struct accel_queue *other, uint64_t point)
+void queue_drop_dependency(struct accel_queue *queue, const struct dependency *dependency)
 {
+	if (dependency->queue)
+		queue_put(dependency->queue);
+	else
+		syncobj_destroy(queue->context->device, dependency->syncobj);
+}
+
+void queue_drop_dependencies(struct accel_queue *queue)
+{
+	for (unsigned int i = 0; i < queue->dependency_count; i++)
+		queue_drop_dependency(queue, &queue->dependencies[i]);
+	queue->dependency_count = 0;
+}
+
+static int append_dependency(struct accel_queue *queue, struct dependency dependency)
+{
+	const struct drm_onpu_query_limits *limits = &queue->context->device->limits;
 	struct dependency *list = queue->dependencies;
 
-	for (unsigned int i = 0; i < queue->dependency_count; i++) {
-		if (list[i].queue != other)
-			continue;
-		if (list[i].point < point)
-			list[i].point = point;
-		return 0;
-	}
+	/* All of them go into one submission, next to its own jobs. */
+	if (queue->dependency_count >= (uint64_t)limits->max_syncs * limits->max_jobs / 4)
+		return fail(-ENOSPC, "the queue waits for %u others: submit something first",
+			    queue->dependency_count);
 	if (queue->dependency_count == queue->dependency_room) {
 		unsigned int room = queue->dependency_room ? queue->dependency_room * 2 : 4;
 
@@ -303,9 +315,31 @@ static int add_dependency(struct accel_queue *queue, struct accel_queue *other, 
 		queue->dependencies = list;
 		queue->dependency_room = room;
 	}
-	queue_get(other);
-	list[queue->dependency_count++] = (struct dependency){ other, point };
+	list[queue->dependency_count++] = dependency;
 	return 0;
+}
+
+static int add_dependency(struct accel_queue *queue, struct accel_queue *other, uint64_t point)
+{
+	struct dependency *list = queue->dependencies;
+	int ret;
+
+	for (unsigned int i = 0; i < queue->dependency_count; i++) {
+		if (list[i].queue != other)
+			continue;
+		if (list[i].point < point)
+			list[i].point = point;
+		return 0;
+	}
+	ret = append_dependency(queue, (struct dependency){ .queue = other, .point = point });
+	if (!ret)
+		queue_get(other);
+	return ret;
+}
+
+int queue_add_fence(struct accel_queue *queue, uint32_t syncobj)
+{
+	return append_dependency(queue, (struct dependency){ .syncobj = syncobj });
 }
 
 int accel_queue_wait_events(struct accel_queue *queue, unsigned int count,

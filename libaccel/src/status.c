@@ -130,18 +130,25 @@ static const char *fault_name(uint32_t reason)
 	return reason < ARRAY_SIZE(names) ? names[reason] : "unknown reason";
 }
 
+void fault_text(char *text, size_t room, uint64_t address, uint32_t access, uint32_t reason)
+{
+	static const char *const accesses[] = { "read", "write", "command fetch" };
+
+	snprintf(text, room, "%s of address 0x%" PRIx64 " (%s)",
+		 access < ARRAY_SIZE(accesses) ? accesses[access] : "access", address,
+		 fault_name(reason));
+}
+
 /* Says in words what @status tells. */
 static void describe(const struct accel_status *status, char *text, size_t room)
 {
-	static const char *const accesses[] = { "read", "write", "command fetch" };
-	uint32_t access = status->fault_access;
+	char fault[128];
 
 	switch (status->reason) {
 	case ACCEL_REASON_FAULT:
-		snprintf(text, room, "the card faulted: %s of address 0x%" PRIx64 " (%s) by %s",
-			 access < ARRAY_SIZE(accesses) ? accesses[access] : "access",
-			 status->fault_address, fault_name(status->fault_reason),
-			 opcode_name(status->opcode));
+		fault_text(fault, sizeof(fault), status->fault_address, status->fault_access,
+			   status->fault_reason);
+		snprintf(text, room, "the card faulted: %s by %s", fault, opcode_name(status->opcode));
 		break;
 	case ACCEL_REASON_BAD_PACKET:
 		snprintf(text, room, "the card found a %s command malformed",

@@ -53,7 +53,7 @@ static int alloc_own(struct accel_queue *queue, uint32_t size, struct commands *
 
 	if (!own)
 		return fail(-ENOMEM, "out of memory");
-	ret = bo_init(own, queue->context, size, DRM_ONPU_BO_VRAM | DRM_ONPU_BO_SYSTEM, false);
+	ret = bo_init(own, queue->context, size, DRM_ONPU_BO_VRAM | DRM_ONPU_BO_SYSTEM, 0);
 	if (ret)
 		goto err_free;
 	ret = bo_map(own, &pointer);
@@ -139,12 +139,23 @@ static void prune_dependencies(struct accel_queue *queue)
 	for (unsigned int i = 0; i < queue->dependency_count; i++) {
 		struct dependency *dependency = &queue->dependencies[i];
 
-		if (queue_done(dependency->queue) >= dependency->point)
-			queue_put(dependency->queue);
+		if (dependency->queue && queue_done(dependency->queue) >= dependency->point)
+			queue_drop_dependency(queue, dependency);
 		else
 			queue->dependencies[kept++] = *dependency;
 	}
 	queue->dependency_count = kept;
+}
+
+static struct drm_onpu_sync wait_sync(const struct dependency *dependency)
+{
+	if (!dependency->queue)
+		return (struct drm_onpu_sync){ .handle = dependency->syncobj };
+	return (struct drm_onpu_sync){
+		.flags = DRM_ONPU_SYNC_TIMELINE,
+		.handle = dependency->queue->syncobj,
+		.point = dependency->point,
+	};
 }
 
 static void fill_jobs(const struct accel_queue *queue, struct job_list *list, uint64_t va,
@@ -159,11 +170,7 @@ static void fill_jobs(const struct accel_queue *queue, struct job_list *list, ui
 			add_job(list, 0, 0, first);
 			first = list->sync_count;
 		}
-		list->syncs[list->sync_count++] = (struct drm_onpu_sync){
-			.flags = DRM_ONPU_SYNC_TIMELINE,
-			.handle = queue->dependencies[i].queue->syncobj,
-			.point = queue->dependencies[i].point,
-		};
+		list->syncs[list->sync_count++] = wait_sync(&queue->dependencies[i]);
 	}
 	while (packets > limits->max_packets) {
 		add_job(list, va, limits->max_packets, first);
@@ -227,9 +234,7 @@ static void append_job(struct accel_queue *queue, struct job *job, const struct 
 	*queue->newest = job;
 	queue->newest = &job->next;
 	atomic_store(&queue->submitted, point);
-	for (unsigned int i = 0; i < queue->dependency_count; i++)
-		queue_put(queue->dependencies[i].queue);
-	queue->dependency_count = 0;
+	queue_drop_dependencies(queue);
 }
 
 static int check_limits(const struct accel_queue *queue, const struct submission *submission)

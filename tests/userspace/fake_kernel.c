@@ -17,31 +17,63 @@
 #include <drm/onpu_accel.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/dma-buf.h>
 #include <onpu/mmu.h>
 #include <onpu/packet.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define OBJECTS		64
+#define MAX_BOS		(OBJECTS * 8)
 #define MAX_JOBS	32
 #define MAX_SYNCS	4
 #define MAX_PACKETS	16
 #define VRAM_SIZE	(64ull << 20)
 #define BO_MAX		(32ull << 20)
+#define PINNED_MAX	(16ull << 20)
 #define VA_START	0x1000ull
 #define VA_END		(1ull << 47)
 #define FD_BASE		1000000
+
+/* A job's end; never freed. */
+struct fence {
+	struct fence *next;	/* of all, or of a timeline */
+	uint64_t point;
+	bool signalled;
+};
+
+struct fence_set {
+	unsigned int count;
+	struct fence *fences[32];
+};
+
+/* What is behind a descriptor: a memfd of the test's process stands for it. Never freed. */
+struct dma_buf {
+	struct dma_buf *next;
+	int fd;
+	struct stat stat;
+	bool sync_file;
+	struct fence_set writers, readers;	/* a sync file has writers only */
+	unsigned int card;
+	uint64_t size;
+	uint8_t *memory;
+};
 
 struct bo {
 	bool used;
 	uint64_t size;
 	bool vram;
+	bool borrowed;		/* the memory is not the object's */
+	bool private;
+	uint32_t flags, state, region;
 	uint8_t *memory;
+	struct dma_buf *dma_buf;
 	unsigned int refs;	/* handle and mappings */
 };
 
@@ -55,11 +87,14 @@ struct mapping {
 struct vm {
 	bool used;
 	struct mapping *mappings;
+	struct drm_onpu_vm_get_state state;
 };
 
 struct syncobj {
 	bool used;
 	uint64_t submitted, signalled;
+	struct fence *points[64];	/* of a timeline, the last ones */
+	struct fence_set binary;
 };
 
 struct job {
@@ -68,6 +103,8 @@ struct job {
 	uint32_t count;
 	unsigned int sync_count;
 	struct drm_onpu_sync syncs[MAX_SYNCS];
+	struct fence_set waits;		/* of binary syncobjs */
+	struct fence *signals;
 };
 
 struct queue {
@@ -82,7 +119,7 @@ struct queue {
 struct file {
 	bool used;
 	unsigned int card;
-	struct bo bos[OBJECTS * 8];
+	struct bo bos[MAX_BOS];
 	struct vm vms[OBJECTS];
 	struct queue queues[OBJECTS];
 	struct syncobj syncobjs[OBJECTS];
@@ -103,6 +140,9 @@ static unsigned int kill_flags;
 static unsigned int submits;
 static pid_t owner;
 static bool always_wrong, never_answers, crashes;
+static struct fence *all_fences;
+static struct dma_buf *dma_bufs;
+static uint64_t memlock = UINT64_MAX;
 
 /* ---- a tree like sysfs ---- */
 
@@ -266,7 +306,7 @@ unsigned int fake_objects(void)
 		for (unsigned int i = 0; i < OBJECTS; i++)
 			count += files[f]->vms[i].used + files[f]->queues[i].used +
 				 files[f]->syncobjs[i].used;
-		for (unsigned int i = 0; i < OBJECTS * 8; i++)
+		for (unsigned int i = 0; i < MAX_BOS; i++)
 			count += files[f]->bos[i].used;
 	}
 	pthread_mutex_unlock(&lock);
@@ -285,6 +325,12 @@ static struct mapping *find_mapping(struct vm *vm, uint64_t va)
 
 static bool fault(struct queue *queue, uint64_t va, uint32_t reason, uint32_t access)
 {
+	struct drm_onpu_vm_get_state *vm = &queue->file->vms[queue->vm].state;
+
+	vm->flags = DRM_ONPU_VM_FAULTED;
+	vm->faults++;
+	vm->fault_va = va;
+	vm->fault_info = ONPU_FAULT_INFO(reason, access, 0);
 	queue->state.flags = DRM_ONPU_QUEUE_DEAD | DRM_ONPU_QUEUE_FAULT;
 	queue->state.error = ONPU_ERR_FAULT;
 	queue->state.fault_va = va;
@@ -476,13 +522,160 @@ static bool execute(struct queue *queue, uint64_t va)
 
 /* ---- queues ---- */
 
+/* ---- fences and what carries them ---- */
+
+static struct fence *new_fence(uint64_t point)
+{
+	struct fence *fence = calloc(1, sizeof(*fence));
+
+	if (!fence)
+		abort();
+	fence->point = point;
+	fence->next = all_fences;
+	all_fences = fence;
+	return fence;
+}
+
+static bool all_signalled(const struct fence_set *set)
+{
+	for (unsigned int i = 0; i < set->count; i++)
+		if (!set->fences[i]->signalled)
+			return false;
+	return true;
+}
+
+static void add_fences(struct fence_set *set, const struct fence_set *more)
+{
+	unsigned int kept = 0;
+
+	for (unsigned int i = 0; i < set->count; i++)
+		if (!set->fences[i]->signalled)
+			set->fences[kept++] = set->fences[i];
+	set->count = kept;
+	for (unsigned int i = 0; i < more->count; i++) {
+		if (set->count == sizeof(set->fences) / sizeof(set->fences[0]))
+			abort();
+		set->fences[set->count++] = more->fences[i];
+	}
+}
+
+static struct dma_buf *new_descriptor(void)
+{
+	struct dma_buf *dma_buf = calloc(1, sizeof(*dma_buf));
+
+	if (!dma_buf)
+		abort();
+	dma_buf->fd = memfd_create("fake", MFD_CLOEXEC);
+	if (dma_buf->fd < 0 || fstat(dma_buf->fd, &dma_buf->stat))
+		abort();
+	dma_buf->next = dma_bufs;
+	dma_bufs = dma_buf;
+	return dma_buf;
+}
+
+/* What a descriptor is, or -EBADF, -EINVAL. */
+static int find_descriptor(int fd, bool sync_file, struct dma_buf **found)
+{
+	struct stat stat;
+
+	if (fstat(fd, &stat))
+		return -EBADF;
+	for (struct dma_buf *d = dma_bufs; d; d = d->next) {
+		if (d->stat.st_ino == stat.st_ino && d->stat.st_dev == stat.st_dev &&
+		    d->sync_file == sync_file) {
+			*found = d;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static int new_sync_file(const struct fence_set *one, const struct fence_set *two)
+{
+	struct dma_buf *file = new_descriptor();
+	int fd = file->fd;
+
+	file->sync_file = true;
+	add_fences(&file->writers, one);
+	if (two)
+		add_fences(&file->writers, two);
+	return fd;	/* the caller's; once closed it is never found again */
+}
+
+static int dma_buf_ioctl(int fd, unsigned long request, void *arg)
+{
+	struct dma_buf_export_sync_file *out = arg;
+	struct dma_buf_import_sync_file *in = arg;
+	struct dma_buf *dma_buf, *file;
+	int ret = find_descriptor(fd, false, &dma_buf);
+
+	if (ret)
+		return -ENOTTY;
+	switch (request) {
+	case DMA_BUF_IOCTL_EXPORT_SYNC_FILE:
+		if (!out->flags || out->flags & ~DMA_BUF_SYNC_RW)
+			return -EINVAL;
+		out->fd = new_sync_file(&dma_buf->writers, out->flags & DMA_BUF_SYNC_WRITE ?
+					&dma_buf->readers : NULL);
+		return 0;
+	case DMA_BUF_IOCTL_IMPORT_SYNC_FILE:
+		if (!in->flags || in->flags & ~DMA_BUF_SYNC_RW)
+			return -EINVAL;
+		ret = find_descriptor(in->fd, true, &file);
+		if (!ret)
+			add_fences(in->flags & DMA_BUF_SYNC_WRITE ? &dma_buf->writers : &dma_buf->readers,
+				   &file->writers);
+		return ret;
+	default:
+		return -ENOTTY;
+	}
+}
+
+void os_exporter(int fd, char *name, size_t room)
+{
+	struct dma_buf *dma_buf;
+
+	pthread_mutex_lock(&lock);
+	snprintf(name, room, "%s", find_descriptor(fd, false, &dma_buf) ? "" : "fake");
+	pthread_mutex_unlock(&lock);
+}
+
+int os_wait_fences(int fd, bool all, uint64_t deadline)
+{
+	struct timespec ts = { (time_t)(deadline / 1000000000), (long)(deadline % 1000000000) };
+	struct dma_buf *dma_buf;
+	int ret;
+
+	if (deadline == UINT64_MAX)
+		ts.tv_sec = INT32_MAX;
+	pthread_mutex_lock(&lock);
+	ret = find_descriptor(fd, false, &dma_buf);
+	while (!ret && (!all_signalled(&dma_buf->writers) || (all && !all_signalled(&dma_buf->readers))))
+		if (!deadline || pthread_cond_timedwait(&changed, &lock, &ts) == ETIMEDOUT)
+			ret = -ETIME;
+	pthread_mutex_unlock(&lock);
+	return ret;
+}
+
+uint64_t os_memlock_limit(void)
+{
+	return memlock;
+}
+
+void fake_set_memlock(uint64_t limit)
+{
+	memlock = limit;
+}
+
 static void wait_syncs(struct queue *queue, const struct job *job)
 {
+	while (!queue->stop && !all_signalled(&job->waits))
+		pthread_cond_wait(&changed, &lock);
 	for (unsigned int i = 0; i < job->sync_count; i++) {
 		const struct drm_onpu_sync *sync = &job->syncs[i];
 		struct syncobj *syncobj = &queue->file->syncobjs[sync->handle];
 
-		if (sync->flags & DRM_ONPU_SYNC_SIGNAL)
+		if (sync->flags & DRM_ONPU_SYNC_SIGNAL || !sync->point)
 			continue;
 		while (!queue->stop && syncobj->used && syncobj->signalled < sync->point)
 			pthread_cond_wait(&changed, &lock);
@@ -506,6 +699,8 @@ static void run_job(struct queue *queue, struct job *job)
 	for (unsigned int i = 0; i < job->sync_count; i++)
 		if (job->syncs[i].flags & DRM_ONPU_SYNC_SIGNAL)
 			queue->file->syncobjs[job->syncs[i].handle].signalled = job->syncs[i].point;
+	if (job->signals)
+		job->signals->signalled = true;
 	queue->state.jobs_completed++;
 	pthread_cond_broadcast(&changed);
 }
@@ -584,6 +779,13 @@ static int check_syncs(struct file *file, const struct drm_onpu_job *job, struct
 
 		if (!syncs[i].handle || !syncobj->used)
 			return -ENOENT;
+		if (!syncs[i].flags && !syncs[i].point) {
+			if (!syncobj->binary.count)
+				return -EINVAL;
+			add_fences(&copy->waits, &syncobj->binary);
+			copy->syncs[copy->sync_count++] = syncs[i];
+			continue;
+		}
 		if (!(syncs[i].flags & DRM_ONPU_SYNC_TIMELINE) || !syncs[i].point || syncs[i].flags >> 2)
 			return -EINVAL;
 		if (syncs[i].flags & DRM_ONPU_SYNC_SIGNAL) {
@@ -595,6 +797,13 @@ static int check_syncs(struct file *file, const struct drm_onpu_job *job, struct
 		copy->syncs[copy->sync_count++] = syncs[i];
 	}
 	return 0;
+}
+
+static void signals_point(struct syncobj *syncobj, uint64_t point, struct job *job)
+{
+	job->signals = new_fence(point);
+	syncobj->submitted = point;
+	syncobj->points[point % (sizeof(syncobj->points) / sizeof(syncobj->points[0]))] = job->signals;
 }
 
 static int submit(struct file *file, const struct drm_onpu_submit *arg)
@@ -630,8 +839,8 @@ static int submit(struct file *file, const struct drm_onpu_submit *arg)
 	for (unsigned int i = 0; i < arg->jobs.count; i++) {
 		for (unsigned int s = 0; s < copies[i]->sync_count; s++)
 			if (copies[i]->syncs[s].flags & DRM_ONPU_SYNC_SIGNAL)
-				file->syncobjs[copies[i]->syncs[s].handle].submitted =
-					copies[i]->syncs[s].point;
+				signals_point(&file->syncobjs[copies[i]->syncs[s].handle],
+					      copies[i]->syncs[s].point, copies[i]);
 		*queue->last = copies[i];
 		queue->last = &copies[i]->next;
 		queue->state.jobs_submitted++;
@@ -655,28 +864,42 @@ static int queue_state(struct file *file, struct drm_onpu_queue_get_state *arg)
 
 /* ---- buffer objects and VMs ---- */
 
+/* A free handle, or 0. */
+static unsigned int free_handle(struct file *file)
+{
+	for (unsigned int i = 1; i < MAX_BOS; i++)
+		if (!file->bos[i].used)
+			return i;
+	return 0;
+}
+
+static struct bo *find_bo(struct file *file, uint32_t handle)
+{
+	return handle && handle < MAX_BOS && file->bos[handle].used ? &file->bos[handle] : NULL;
+}
+
 static int bo_create(struct file *file, struct drm_onpu_bo_create *arg)
 {
 	bool vram = arg->flags & DRM_ONPU_BO_VRAM;
 	uint64_t size = (arg->size + 4095) & ~4095ull;
-	unsigned int i;
+	unsigned int i = free_handle(file);
 
-	if (!arg->size || arg->size > BO_MAX || arg->pad || !arg->flags || arg->flags >> 2)
+	if (!arg->size || arg->size > BO_MAX || arg->pad || arg->flags >> 3 ||
+	    !(arg->flags & (DRM_ONPU_BO_VRAM | DRM_ONPU_BO_SYSTEM)))
 		return -EINVAL;
 	if (arg->vm_id && !file->vms[arg->vm_id % OBJECTS].used)
 		return -ENOENT;
-	for (i = 1; i < OBJECTS * 8 && file->bos[i].used; i++)
-		;
 	if (vram && vram_used + size > VRAM_SIZE) {
 		vram = false;
 		if (!(arg->flags & DRM_ONPU_BO_SYSTEM))
 			return -ENOMEM;
 	}
-	if (i == OBJECTS * 8)
-		return -ENOMEM;
+	if (!i)
+		return -ENOSPC;
 	file->bos[i] = (struct bo){
-		.used = true, .size = size, .vram = vram, .refs = 1,
-		.memory = aligned_alloc(4096, size),
+		.used = true, .size = size, .vram = vram, .refs = 1, .flags = arg->flags,
+		.region = vram ? DRM_ONPU_REGION_VRAM : DRM_ONPU_REGION_SYSTEM,
+		.private = arg->vm_id, .memory = aligned_alloc(4096, size),
 	};
 	if (!file->bos[i].memory)
 		abort();
@@ -694,17 +917,148 @@ static void bo_put(struct bo *bo)
 		return;
 	if (bo->vram)
 		vram_used -= bo->size;
-	free(bo->memory);
+	if (!bo->borrowed)
+		free(bo->memory);
 	bo->used = false;
 }
 
 static int bo_close(struct file *file, const struct drm_gem_close *arg)
 {
-	struct bo *bo = &file->bos[arg->handle % (OBJECTS * 8)];
+	struct bo *bo = find_bo(file, arg->handle);
 
-	if (!arg->handle || !bo->used)
+	if (!bo)
 		return -EINVAL;
 	bo_put(bo);
+	return 0;
+}
+
+static int bo_userptr(struct file *file, struct drm_onpu_bo_userptr *arg)
+{
+	unsigned int i = free_handle(file);
+
+	if (arg->flags & ~DRM_ONPU_USERPTR_READONLY || !arg->size || arg->addr % 4096 ||
+	    arg->size % 4096 || arg->size > PINNED_MAX || arg->addr > UINT64_MAX - arg->size)
+		return -EINVAL;
+	if (arg->size > memlock)
+		return -ENOMEM;
+	if (!i)
+		return -ENOSPC;
+	file->bos[i] = (struct bo){
+		.used = true, .size = arg->size, .borrowed = true, .private = true, .refs = 1,
+		.flags = DRM_ONPU_BO_SYSTEM, .region = DRM_ONPU_REGION_SYSTEM,
+		.memory = (uint8_t *)(uintptr_t)arg->addr,
+	};
+	arg->handle = i;
+	return 0;
+}
+
+static int bo_info(struct file *file, struct drm_onpu_bo_info *arg)
+{
+	struct bo *bo = find_bo(file, arg->handle);
+
+	if (!bo)
+		return -ENOENT;
+	if (arg->flags || arg->size || arg->region || arg->state)
+		return -EINVAL;
+	arg->flags = bo->flags;
+	arg->size = bo->size;
+	arg->region = bo->region;
+	arg->state = bo->state;
+	return 0;
+}
+
+static int bo_advise(struct file *file, struct drm_onpu_bo_advise *arg)
+{
+	struct bo *bo = find_bo(file, arg->handle);
+
+	if (arg->flags || arg->retained)
+		return -EINVAL;
+	if (!bo)
+		return -ENOENT;
+	arg->retained = !(bo->state & DRM_ONPU_BO_STATE_PURGED);
+	switch (arg->advice) {
+	case DRM_ONPU_ADVISE_PREFETCH:
+		if (bo->flags & DRM_ONPU_BO_VRAM)
+			bo->region = DRM_ONPU_REGION_VRAM;
+		return 0;
+	case DRM_ONPU_ADVISE_EVICT:
+		bo->region = DRM_ONPU_REGION_SYSTEM;
+		return 0;
+	case DRM_ONPU_ADVISE_PURGEABLE:
+		if (bo->dma_buf || bo->borrowed)
+			return -EPERM;
+		bo->state |= DRM_ONPU_BO_STATE_PURGEABLE;
+		return 0;
+	case DRM_ONPU_ADVISE_NEEDED:
+		bo->state = 0;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+void fake_purge(void)
+{
+	pthread_mutex_lock(&lock);
+	for (unsigned int f = 0; f < OBJECTS; f++) {
+		for (unsigned int i = 1; files[f] && i < MAX_BOS; i++) {
+			struct bo *bo = &files[f]->bos[i];
+
+			if (!bo->used || !(bo->state & DRM_ONPU_BO_STATE_PURGEABLE))
+				continue;
+			memset(bo->memory, 0, bo->size);
+			bo->region = DRM_ONPU_REGION_NONE;
+			bo->state |= DRM_ONPU_BO_STATE_PURGED;
+		}
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+static int handle_to_fd(struct file *file, struct drm_prime_handle *arg)
+{
+	struct bo *bo = find_bo(file, arg->handle);
+
+	if (!bo)
+		return -ENOENT;
+	if (arg->flags != (DRM_CLOEXEC | DRM_RDWR))
+		return -EINVAL;
+	if (bo->private)
+		return -EPERM;
+	if (!bo->dma_buf) {
+		bo->dma_buf = new_descriptor();
+		bo->dma_buf->card = file->card;
+		bo->dma_buf->size = bo->size;
+		bo->dma_buf->memory = bo->memory;
+		bo->borrowed = true;
+	}
+	arg->fd = fcntl(bo->dma_buf->fd, F_DUPFD_CLOEXEC, 3);
+	return arg->fd < 0 ? -errno : 0;
+}
+
+/* The same handle again if the file has one. */
+static int fd_to_handle(struct file *file, struct drm_prime_handle *arg)
+{
+	struct dma_buf *dma_buf;
+	unsigned int i;
+	int ret = find_descriptor(arg->fd, false, &dma_buf);
+
+	if (ret)
+		return ret;
+	for (i = 1; i < MAX_BOS; i++) {
+		if (file->bos[i].used && file->bos[i].dma_buf == dma_buf) {
+			arg->handle = i;
+			return 0;
+		}
+	}
+	i = free_handle(file);
+	if (!i)
+		return -ENOSPC;
+	file->bos[i] = (struct bo){
+		.used = true, .size = dma_buf->size, .borrowed = true, .refs = 1, .dma_buf = dma_buf,
+		.flags = DRM_ONPU_BO_SYSTEM, .region = DRM_ONPU_REGION_SYSTEM,
+		.memory = dma_buf->memory,
+	};
+	arg->handle = i;
 	return 0;
 }
 
@@ -734,7 +1088,7 @@ static int bind(struct file *file, struct drm_onpu_vm_bind *arg)
 		}
 		return 0;
 	}
-	if (m || !op->handle || !file->bos[op->handle % (OBJECTS * 8)].used)
+	if (m || !find_bo(file, op->handle))
 		abort();	/* the library overwrites a mapping or binds nothing */
 	m = calloc(1, sizeof(*m));
 	if (!m)
@@ -787,7 +1141,8 @@ static int query(struct file *file, struct drm_onpu_dev_query *arg)
 	const struct drm_onpu_query_limits limits = {
 		.max_vms = 8, .max_queues = 8, .max_bind_ops = 16, .max_jobs = MAX_JOBS,
 		.max_syncs = MAX_SYNCS, .max_packets = MAX_PACKETS, .max_bo_size = BO_MAX,
-		.max_jobs_in_flight = 64, .job_timeout_ms = 1000,
+		.max_jobs_in_flight = 64, .job_timeout_ms = 1000, .max_bos = MAX_BOS - 1,
+		.max_mappings = 4096, .max_pinned_bytes = PINNED_MAX,
 	};
 	const struct drm_onpu_query_firmware firmware = { .version = 0x01020003 };
 	const struct drm_onpu_query_counters counters = { .packets = 7 };
@@ -855,6 +1210,84 @@ static int syncobj_create(struct file *file, struct drm_syncobj_create *arg)
 	return 0;
 }
 
+static int vm_state(struct file *file, struct drm_onpu_vm_get_state *arg)
+{
+	struct vm *vm = &file->vms[arg->id % OBJECTS];
+	uint32_t id = arg->id;
+
+	if (!id || !vm->used)
+		return -ENOENT;
+	*arg = vm->state;
+	arg->id = id;
+	arg->table_bytes = 4096;
+	for (struct mapping *m = vm->mappings; m; m = m->next) {
+		arg->mappings++;
+		arg->mapped_bytes += m->size;
+	}
+	return 0;
+}
+
+static struct syncobj *find_syncobj(struct file *file, uint32_t handle)
+{
+	return handle && handle < OBJECTS && file->syncobjs[handle].used ? &file->syncobjs[handle] : NULL;
+}
+
+static int syncobj_transfer(struct file *file, const struct drm_syncobj_transfer *arg)
+{
+	struct syncobj *from = find_syncobj(file, arg->src_handle);
+	struct syncobj *to = find_syncobj(file, arg->dst_handle);
+	struct fence *fence;
+
+	if (!from || !to)
+		return -ENOENT;
+	fence = from->points[arg->src_point % (sizeof(from->points) / sizeof(from->points[0]))];
+	if (arg->flags || arg->dst_point || !fence || fence->point != arg->src_point)
+		return -EINVAL;
+	to->binary = (struct fence_set){ 1, { fence } };
+	return 0;
+}
+
+static int syncobj_to_fd(struct file *file, struct drm_syncobj_handle *arg)
+{
+	struct syncobj *syncobj = find_syncobj(file, arg->handle);
+
+	if (!syncobj)
+		return -ENOENT;
+	if (arg->flags != DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_EXPORT_SYNC_FILE || arg->pad ||
+	    !syncobj->binary.count)
+		return -EINVAL;
+	arg->fd = new_sync_file(&syncobj->binary, NULL);
+	return 0;
+}
+
+static int syncobj_from_fd(struct file *file, const struct drm_syncobj_handle *arg)
+{
+	struct syncobj *syncobj = find_syncobj(file, arg->handle);
+	struct dma_buf *sync_file;
+	int ret;
+
+	if (!syncobj)
+		return -ENOENT;
+	if (arg->flags != DRM_SYNCOBJ_FD_TO_HANDLE_FLAGS_IMPORT_SYNC_FILE || arg->pad)
+		return -EINVAL;
+	ret = find_descriptor(arg->fd, true, &sync_file);
+	if (!ret)
+		syncobj->binary = sync_file->writers;
+	return ret;
+}
+
+/* Only looks. */
+static int syncobj_wait(struct file *file, const struct drm_syncobj_wait *arg)
+{
+	struct syncobj *syncobj = find_syncobj(file, *(uint32_t *)(uintptr_t)arg->handles);
+
+	if (!syncobj)
+		return -ENOENT;
+	if (arg->count_handles != 1 || arg->flags || arg->timeout_nsec)
+		return -EINVAL;
+	return all_signalled(&syncobj->binary) ? 0 : -ETIME;
+}
+
 static int destroy_used(bool *used)
 {
 	if (!*used)
@@ -898,6 +1331,26 @@ static int dispatch(struct file *file, unsigned long request, void *arg)
 	case DRM_IOCTL_SYNCOBJ_DESTROY:
 		return destroy_used(&file->syncobjs[((struct drm_syncobj_destroy *)arg)->handle %
 						    OBJECTS].used);
+	case DRM_IOCTL_ONPU_BO_USERPTR:
+		return bo_userptr(file, arg);
+	case DRM_IOCTL_ONPU_BO_INFO:
+		return bo_info(file, arg);
+	case DRM_IOCTL_ONPU_BO_ADVISE:
+		return bo_advise(file, arg);
+	case DRM_IOCTL_ONPU_VM_GET_STATE:
+		return vm_state(file, arg);
+	case DRM_IOCTL_PRIME_HANDLE_TO_FD:
+		return handle_to_fd(file, arg);
+	case DRM_IOCTL_PRIME_FD_TO_HANDLE:
+		return fd_to_handle(file, arg);
+	case DRM_IOCTL_SYNCOBJ_TRANSFER:
+		return syncobj_transfer(file, arg);
+	case DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD:
+		return syncobj_to_fd(file, arg);
+	case DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE:
+		return syncobj_from_fd(file, arg);
+	case DRM_IOCTL_SYNCOBJ_WAIT:
+		return syncobj_wait(file, arg);
 	case DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT:
 		return timeline_wait(file, arg);
 	case DRM_IOCTL_SYNCOBJ_QUERY: {
@@ -919,7 +1372,9 @@ int os_ioctl(int fd, unsigned long request, void *arg)
 	pthread_mutex_lock(&lock);
 	if (request == fail_request && fail_error)
 		ret = fail_error;
-	else if (fd < FD_BASE || fd >= FD_BASE + OBJECTS || !files[fd - FD_BASE])
+	else if (fd < FD_BASE)
+		ret = dma_buf_ioctl(fd, request, arg);
+	else if (fd >= FD_BASE + OBJECTS || !files[fd - FD_BASE])
 		ret = -EBADF;
 	else
 		ret = dispatch(files[fd - FD_BASE], request, arg);
@@ -961,7 +1416,7 @@ void os_close(int fd)
 	}
 	for (unsigned int i = 1; i < OBJECTS; i++)
 		vm_clear(file, &file->vms[i]);
-	for (unsigned int i = 1; i < OBJECTS * 8; i++)
+	for (unsigned int i = 1; i < MAX_BOS; i++)
 		if (file->bos[i].used)
 			bo_put(&file->bos[i]);
 	files[fd - FD_BASE] = NULL;

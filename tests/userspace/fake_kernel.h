@@ -8,6 +8,7 @@
 #define FAKE_KERNEL_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* How many cards there are; 0 removes sysfs' class as well. */
 void fake_set_cards(unsigned int count);
@@ -21,6 +22,10 @@ void fake_fail_ioctl(unsigned long request, int error);
 void fake_kill_next(unsigned int flags);
 /* Spoils results of matmuls; never answers a query; dies of a query. */
 void fake_misbehave(bool wrong, bool hang, bool crash);
+/* Gives up the content of all purgeable buffer objects. */
+void fake_purge(void);
+/* RLIMIT_MEMLOCK of the process; it counts each registration by itself. */
+void fake_set_memlock(uint64_t limit);
 /* Objects that are open in the kernel: files, buffer objects, VMs, queues, syncobjs. */
 unsigned int fake_objects(void);
 /* SUBMIT calls so far. */

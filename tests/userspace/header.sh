@@ -15,11 +15,17 @@ int main(void)
 	struct accel_device_info info;
 	struct accel_device_counters counters;
 	struct accel_status status;
+	struct accel_memory_info memory;
+	struct accel_context_status context;
+	struct accel_buffer_info buffer;
 	struct accel_matmul matmul;
 
 	accel_device_info_init(&info);
 	accel_device_counters_init(&counters);
 	accel_status_init(&status);
+	accel_memory_info_init(&memory);
+	accel_context_status_init(&context);
+	accel_buffer_info_init(&buffer);
 	accel_matmul_init(&matmul);
 	return accel_device_count() < 0 || accel_version() != ACCEL_VERSION;
 }

@@ -23,7 +23,8 @@
  *    is done. Destroying NULL does nothing.
  *  - After fork() the objects belong to the parent alone. In the child, int
  *    functions on them fail with -ECHILD, destroying them does nothing, and mapped
- *    buffers are not there. The child may open devices of its own.
+ *    buffers are not there (registered memory is, as a copy of its own where it is private). The
+ *    child may open devices of its own, and import what the parent exported.
  *  - Structures whose first member is @c size grow in later versions: set it to
  *    sizeof the structure and the rest to zero before you fill it in (or call
  *    the ..._init() function beside it). Reserved members must stay zero.
@@ -210,6 +211,34 @@ ACCEL_API int accel_device_get_info(struct accel_device *device, struct accel_de
 ACCEL_API int accel_device_get_counters(struct accel_device *device,
 					struct accel_device_counters *counters);
 
+/** Memory of a card now, and what may be had of it. */
+struct accel_memory_info {
+	size_t size;			/**< in: sizeof(struct accel_memory_info) */
+	uint64_t card_size;		/**< bytes of card memory for buffers */
+	uint64_t card_visible;		/**< bytes of it that the CPU can map */
+	uint64_t card_used;		/**< bytes of it allocated now, by all processes and the driver */
+	uint64_t card_free;		/**< the rest; more can be had, as buffers that are not in use give way */
+	uint64_t host_used;		/**< bytes of system memory in buffers of all processes, evicted ones included */
+	uint64_t registered_max;	/**< bytes that all processes together may have registered, all cards together */
+	uint64_t buffer_size_max;	/**< largest buffer */
+	uint32_t buffers_max;		/**< buffers of one open device */
+	uint32_t mappings_max;		/**< buffers of one context */
+	uint64_t page_sizes;		/**< bit n set: the card's MMU has pages of 2^n bytes */
+};
+
+/** Zeroes @p info and sets its size. */
+static inline void accel_memory_info_init(struct accel_memory_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->size = sizeof(*info);
+}
+
+/**
+ * Reads the memory of an open card. Needs no queue and does not wait for running work. Other
+ * processes allocate and free at any time.
+ */
+ACCEL_API int accel_device_get_memory(struct accel_device *device, struct accel_memory_info *info);
+
 /* ---- Contexts -------------------------------------------------------- */
 
 /**
@@ -224,6 +253,33 @@ ACCEL_API int accel_context_create(struct accel_device *device, uint32_t flags,
 /** Destroys a context. Its buffers and queues, if any are left, keep it alive. */
 ACCEL_API void accel_context_destroy(struct accel_context *context);
 
+/** What a context has, and what went wrong in it. */
+struct accel_context_status {
+	size_t size;			/**< in: sizeof(struct accel_context_status) */
+	uint64_t mappings;		/**< mapped buffers, the library's own command memory included */
+	uint64_t mapped_bytes;		/**< bytes that they cover */
+	uint64_t table_bytes;		/**< bytes of card memory in its page tables */
+	uint64_t faults;		/**< accesses to addresses that were not mapped so, so far */
+	uint64_t fault_address;		/**< of the last one; as what follows, 0 without any */
+	uint32_t fault_access;		/**< 0 read, 1 write, 2 command fetch */
+	uint32_t fault_reason;		/**< the card's code, hardware.md */
+	char fault_text[128];		/**< "write of address 0x43040 (not mapped)" */
+};
+
+/** Zeroes @p status and sets its size. */
+static inline void accel_context_status_init(struct accel_context_status *status)
+{
+	memset(status, 0, sizeof(*status));
+	status->size = sizeof(*status);
+}
+
+/**
+ * Tells what a context has mapped and the last fault in it, whichever of its queues caused it
+ * and whether that queue still exists. A fault stops its queue, not the context. Does not wait.
+ */
+ACCEL_API int accel_context_get_status(struct accel_context *context,
+				       struct accel_context_status *status);
+
 /* ---- Buffers --------------------------------------------------------- */
 
 /** The buffer may live in card memory. */
@@ -232,14 +288,28 @@ ACCEL_API void accel_context_destroy(struct accel_context *context);
 #define ACCEL_BUFFER_HOST	(1u << 1)
 /** The card may only read the buffer; operations that write it fail with -EACCES. */
 #define ACCEL_BUFFER_CARD_READONLY	(1u << 2)
+/**
+ * With ACCEL_BUFFER_CARD: the CPU will touch it. In card memory it is preferably put where the
+ * CPU reaches it, which matters on cards whose memory_visible is less than their memory_size:
+ * there other card memory is moved when the CPU touches it. A hint; it changes no result.
+ */
+#define ACCEL_BUFFER_CPU_VISIBLE	(1u << 3)
+/**
+ * accel_buffer_export() may share the buffer with other contexts, processes and cards. It costs
+ * every submission in a context that has it a little time, other buffers cost none.
+ */
+#define ACCEL_BUFFER_SHAREABLE		(1u << 4)
 
 /**
  * Allocates @p size bytes (not 0), all zero, page-aligned on both sides.
  * @p flags: ACCEL_BUFFER_CARD, ACCEL_BUFFER_HOST or both (card memory first, system memory when
- * it is full), with or without ACCEL_BUFFER_CARD_READONLY.
+ * it is full), and any of the other ACCEL_BUFFER_*.
+ *
+ * A CARD buffer is in card memory whenever work can use it; while no work does, others may have it
+ * moved to system memory and back. Its addresses stay.
  *
  * Errors: -EINVAL (size 0, flags), -E2BIG (larger than buffer_size_max),
- * -ENOMEM (no room in the allowed places).
+ * -ENOMEM (no room in the allowed places), -ENOSPC (the open device has buffers_max buffers).
  */
 ACCEL_API int accel_buffer_create(struct accel_context *context, uint64_t size, uint32_t flags,
 				  struct accel_buffer **buffer);
@@ -250,7 +320,7 @@ ACCEL_API int accel_buffer_create(struct accel_context *context, uint64_t size, 
  */
 ACCEL_API void accel_buffer_destroy(struct accel_buffer *buffer);
 
-/** Size as given to accel_buffer_create(); 0 for NULL. */
+/** Size as it was created or registered, of an import the dma-buf's; 0 for NULL. */
 ACCEL_API uint64_t accel_buffer_size(const struct accel_buffer *buffer);
 
 /** Address of the first byte in the context's address space on the card; 0 for NULL. */
@@ -261,8 +331,10 @@ ACCEL_API uint64_t accel_buffer_address(const struct accel_buffer *buffer);
  * are counted and all give the same pointer. Mapping does not wait for submitted work:
  * wait for its event before you read its results or change its operands.
  * System memory is cached; card memory is write-combined (read it with accel_buffer_read()).
+ * Of registered memory it is the memory itself.
  *
- * Errors: -ENOMEM.
+ * Errors: -ENOMEM, -ENODATA (the buffer is purgeable), and what the exporter of an imported
+ * dma-buf says that cannot be mapped.
  */
 ACCEL_API int accel_buffer_map(struct accel_buffer *buffer, void **pointer);
 
@@ -277,7 +349,7 @@ ACCEL_API int accel_buffer_unmap(struct accel_buffer *buffer);
  * Copies @p size bytes from @p source into the buffer at @p offset; done when it
  * returns. Not ordered with queues: wait for the work that uses the range first.
  *
- * Errors: -EINVAL (range outside the buffer, NULL), -ENOMEM.
+ * Errors: -EINVAL (range outside the buffer, NULL), -ENOMEM, -ENODATA (the buffer is purgeable).
  */
 ACCEL_API int accel_buffer_write(struct accel_buffer *buffer, uint64_t offset,
 				 const void *source, uint64_t size);
@@ -290,6 +362,147 @@ ACCEL_API int accel_buffer_write(struct accel_buffer *buffer, uint64_t offset,
  */
 ACCEL_API int accel_buffer_read(struct accel_buffer *buffer, uint64_t offset,
 				void *target, uint64_t size);
+
+/** Where the memory of a buffer is. */
+enum accel_location {
+	ACCEL_LOCATION_NONE = 0,	/**< it has none now: the content was given up, or is not needed yet */
+	ACCEL_LOCATION_CARD = 1,	/**< card memory */
+	ACCEL_LOCATION_HOST = 2,	/**< system memory that the card reaches */
+	ACCEL_LOCATION_SWAP = 3		/**< swapped out of system memory */
+};
+
+/** Whose memory a buffer is. */
+enum accel_origin {
+	ACCEL_ORIGIN_CREATED = 1,	/**< accel_buffer_create() */
+	ACCEL_ORIGIN_IMPORTED = 2,	/**< accel_buffer_import() */
+	ACCEL_ORIGIN_REGISTERED = 3	/**< accel_host_register() */
+};
+
+/** State of a buffer: the content may be given up. */
+#define ACCEL_BUFFER_PURGEABLE	(1u << 0)
+/** State of a buffer: the content was given up since it became purgeable. */
+#define ACCEL_BUFFER_PURGED	(1u << 1)
+
+/** What a buffer is. */
+struct accel_buffer_info {
+	size_t size;		/**< in: sizeof(struct accel_buffer_info) */
+	uint64_t bytes;		/**< its size, as accel_buffer_size() */
+	uint64_t allocated;	/**< bytes of memory that it stands for: whole pages */
+	uint64_t address;	/**< on the card, as accel_buffer_address() */
+	uint32_t flags;		/**< ACCEL_BUFFER_*; CPU_VISIBLE also when it was found out by use */
+	uint32_t location;	/**< enum accel_location: where it is now, or will be when a move ends */
+	uint32_t origin;	/**< enum accel_origin */
+	uint32_t state;		/**< ACCEL_BUFFER_PURGEABLE, ACCEL_BUFFER_PURGED */
+	void *memory;		/**< REGISTERED: the process's memory, else NULL */
+	char exporter[32];	/**< IMPORTED: who made the dma-buf ("onpu", "udmabuf", "system"), else "" */
+};
+
+/** Zeroes @p info and sets its size. */
+static inline void accel_buffer_info_init(struct accel_buffer_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->size = sizeof(*info);
+}
+
+/** Tells what a buffer is and where it is now. May be out of date when it returns. */
+ACCEL_API int accel_buffer_get_info(struct accel_buffer *buffer, struct accel_buffer_info *info);
+
+/** What will be done with a buffer. */
+enum accel_advice {
+	/** The card needs it soon: have it in card memory, if it may be there, at the cost of others. */
+	ACCEL_ADVICE_PREFETCH = 1,
+	/** The card does not need it for a while: out of card memory, with its content. */
+	ACCEL_ADVICE_EVICT = 2,
+	/** The content may be given up, which is cheaper than to move it, when card memory is short. */
+	ACCEL_ADVICE_PURGEABLE = 3,
+	/** It is needed from here on; ends PURGEABLE. */
+	ACCEL_ADVICE_NEEDED = 4
+};
+
+/**
+ * Says what will be done with a buffer. @p advice: enum accel_advice. PREFETCH and EVICT change
+ * no result, only when the memory is moved: PREFETCH returns before a copy is complete and later work
+ * waits for it, EVICT waits for the work that uses the buffer and for the copy.
+ *
+ * While a buffer is PURGEABLE it cannot be used: operations on it, mapping, reading and
+ * writing fail with -ENODATA. (Work that was submitted before still runs; what it writes may be lost. A
+ * pointer from accel_buffer_map() must not be used.) NEEDED ends that. It returns -ENODATA when
+ * the content was given up meanwhile: the buffer can be used again, but all of it is zero.
+ *
+ * Errors: -EINVAL (no such advice), -ENODATA (see above; NEEDED has taken effect), -ENOMEM (no room, with
+ * all that is in use), -EPERM (PURGEABLE of an exported or imported buffer or registered memory), -EIO (the
+ * card failed at the copy; the buffer is where it was).
+ */
+ACCEL_API int accel_buffer_advise(struct accel_buffer *buffer, uint32_t advice);
+
+/* ---- Memory of others --------------------------------------------------
+ *
+ * A dma-buf is memory behind a file descriptor. A buffer that was exported as one can be imported in
+ * other contexts, by other processes (the descriptor travels by fork() or SCM_RIGHTS), on other cards,
+ * and by other drivers; dma-bufs of others (udmabuf, dma-heaps, cameras) can be imported.
+ *
+ * All of them use the same memory at the same time. Who uses it when is said by
+ * accel_queue_release() and accel_queue_acquire(), or by other means of the application.
+ */
+
+/**
+ * Makes a dma-buf of an ACCEL_BUFFER_SHAREABLE or imported buffer. The descriptor in @p *fd is the
+ * caller's to close, is closed by exec(), and keeps the memory alive by itself: the buffer may be
+ * destroyed. @p flags: 0. An imported buffer gives the dma-buf that it came from.
+ *
+ * While another card or driver has it imported, the memory is in system memory (there is no
+ * peer-to-peer DMA); within one card it stays where it is.
+ *
+ * Errors: -EPERM (not SHAREABLE, or registered memory), -EMFILE, -ENODATA (the buffer is purgeable).
+ */
+ACCEL_API int accel_buffer_export(struct accel_buffer *buffer, uint32_t flags, int *fd);
+
+/**
+ * Makes a buffer of the dma-buf @p fd, all of it. Does not take the descriptor: the caller may
+ * close it as soon as this returns. @p flags: 0 or ACCEL_BUFFER_CARD_READONLY. The memory is the
+ * exporter's and stays where it has it; a dma-buf of the same card is the same memory, not a copy.
+ *
+ * Errors: -EBADF (@p fd is not open), -EINVAL (it is no dma-buf, or not of whole pages; flags), -ENOSPC
+ * (the open device has buffers_max buffers), -ENOMEM, and what the exporter says.
+ */
+ACCEL_API int accel_buffer_import(struct accel_context *context, int fd, uint32_t flags,
+				  struct accel_buffer **buffer);
+
+/**
+ * Makes a buffer of @p size bytes of the process's own memory at @p memory (aligned to 16 bytes, as
+ * malloc() does), so that the card reads and writes it without a copy. @p flags: 0, or
+ * ACCEL_BUFFER_CARD_READONLY for what the card only reads; the process then need not be able to write it.
+ *
+ * The pages that are there now are pinned until the buffer is destroyed and all work on it is done: keep
+ * the memory mapped until then. (After munmap() or the like the card still uses the old pages, and the
+ * process has others.) Whole pages are registered; the context can reach what else is in the first and
+ * the last. Memory registered twice makes two buffers whose overlaps are not looked for.
+ *
+ * Anonymous and shared memory will do (malloc(), mmap(), memfd, huge pages); files on disks with
+ * CARD_READONLY only; memory of devices, mapped buffers included, will not.
+ *
+ * Errors: -EINVAL (NULL, alignment, size 0, flags), -EFAULT (not memory, or not such as the card could
+ * write), -ENOMEM (also: above RLIMIT_MEMLOCK, which counts all processes of the user unless they have
+ * CAP_IPC_LOCK), -E2BIG (above registered_max), -ENOSPC (above it with what is registered; or the open device
+ * has buffers_max buffers).
+ */
+ACCEL_API int accel_host_register(struct accel_context *context, void *memory, uint64_t size,
+				  uint32_t flags, struct accel_buffer **buffer);
+
+/** Reads the memory. */
+#define ACCEL_ACCESS_READ	(1u << 0)
+/** Writes the memory. */
+#define ACCEL_ACCESS_WRITE	(1u << 1)
+
+/**
+ * Waits until the work that others have released a shared buffer with is done, at most @p timeout_ns from
+ * now (ACCEL_FOREVER: no limit; 0: only look): before the CPU reads it (@p access ACCEL_ACCESS_READ: waits
+ * for those who write) or writes it (ACCEL_ACCESS_WRITE: waits for all).
+ *
+ * Errors: -ETIME (not done in time), -EPERM (not a shareable or imported buffer), -EINVAL, -EMFILE. Whether the
+ * work failed is not told: only its owner knows.
+ */
+ACCEL_API int accel_buffer_wait(struct accel_buffer *buffer, uint32_t access, uint64_t timeout_ns);
 
 /* ---- Queues ---------------------------------------------------------- */
 
@@ -335,10 +548,37 @@ ACCEL_API int accel_queue_finish(struct accel_queue *queue, uint64_t timeout_ns)
  * after the call. Work that depends on a failed event is not started by
  * force nor cancelled: dependencies order, they do not carry errors.
  *
- * Errors: -EXDEV (an event of another device), -ECANCELED.
+ * Errors: -EXDEV (an event of another device), -ENOSPC (too many for one submission), -ECANCELED.
  */
 ACCEL_API int accel_queue_wait_events(struct accel_queue *queue, unsigned int count,
 				      struct accel_event *const *events);
+
+/**
+ * Before work on a shared buffer: what is submitted to the queue from now on starts only when the work is
+ * done that others have released the buffer with so far. @p access: ACCEL_ACCESS_READ if that work
+ * only reads the buffer (it waits for those who write), ACCEL_ACCESS_WRITE if it writes (waits for all).
+ * Does not wait itself.
+ *
+ * The buffer is one of the queue's context, shareable or imported. The others may be queues of
+ * other contexts, processes and cards, and drivers that keep implicit fences. A release that
+ * comes later is not seen: the other side must have told this one (by a pipe, a futex ...) that
+ * it has released. As with all dependencies, errors of the others are not carried over.
+ *
+ * Errors: -EINVAL (access), -EXDEV (buffer of another context), -EPERM (not shareable), -ENODATA (purgeable),
+ * -EMFILE, -ENOSPC (too many for one submission), -ECANCELED (the queue is destroyed).
+ */
+ACCEL_API int accel_queue_acquire(struct accel_queue *queue, struct accel_buffer *buffer,
+				  uint32_t access);
+
+/**
+ * After work on a shared buffer: everything submitted to the queue so far counts as reading or writing
+ * (@p access) the buffer, and who acquires it from now on waits for it. Does not wait itself, and
+ * other queues of the same context that do not acquire are not ordered by it.
+ *
+ * Errors: as accel_queue_acquire(), but for -ENOSPC and -ECANCELED.
+ */
+ACCEL_API int accel_queue_release(struct accel_queue *queue, struct accel_buffer *buffer,
+				  uint32_t access);
 
 /** How a submission or a queue is. */
 enum accel_state {
