@@ -94,12 +94,23 @@ enum onpu_trace {
 	ONPU_TRACE_RESET,	/* kind, generation */
 };
 
+/** How fast the engines of a card are (hardware.md, "Engine time"); 0 takes the default in brackets. */
+struct onpu_speed {
+	uint32_t cores;		/* [32] at most 4096 */
+	uint32_t clock_khz;	/* [1500000] */
+	uint32_t macs[4];	/* [512, 4096, 8192, 16384] per cycle and core: 32, 16, 8, 4 bits */
+	uint32_t packet_ns;	/* [200] */
+	uint64_t vram_bandwidth;	/* [1.6e12] bytes/s, at least 10^6, as host_bandwidth */
+	uint64_t host_bandwidth;	/* [5.6e10] each way */
+};
+
 /** What a card is made of; 0 takes the default in brackets. */
 struct onpu_card_config {
 	void *vram;		/* card memory, vram_size bytes, zeroed by the platform at power-on */
 	uint64_t vram_size;	/* multiple of 2 MiB, at least 16 MiB */
 	uint64_t aperture_size;	/* [vram_size] */
 	uint64_t serial;
+	struct onpu_speed speed;
 	unsigned int slots;	/* [16] */
 	unsigned int queues;	/* [1024] */
 	unsigned int contexts;	/* [64] */

@@ -186,6 +186,7 @@ static void reset_registers(struct onpu_card *card)
 	pthread_mutex_unlock(&card->inv_lock);
 
 	for (unsigned int i = 0; i < card->n_queues; i++) {
+		atomic_store(&card->db_time[i], 0);
 		atomic_store(&card->db_value[i], 0);
 		atomic_store(&card->db_slot[i], 0);
 	}
@@ -208,6 +209,12 @@ static void power_on(struct onpu_card *card)
 
 	for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
 		atomic_store(counters[i], 0);
+	for (unsigned int i = 0; i < ONPU_ENGINES; i++) {
+		atomic_store(&card->cnt.engine_ns[i], 0);
+		atomic_store(&card->cnt.engine_bytes[i], 0);
+		card->engines[i] = (struct engine){ 0 };
+	}
+	atomic_store(&card->engine_time, 0);
 	atomic_store(&card->generation, 0);
 	atomic_store(&card->time_base, card->ops->time_ns(card->opaque));
 }
@@ -287,6 +294,7 @@ static int take_config(struct onpu_card *card, const struct onpu_card_config *c)
 	card->fw_offset = 0;
 	card->fw_size = ONPU_FW_REGION_SIZE;
 	card->serial = c->serial;
+	card->speed = c->speed;
 	card->n_slots = or_default(c->slots, DEFAULT_SLOTS);
 	card->n_queues = or_default(c->queues, DEFAULT_QUEUES);
 	card->n_contexts = or_default(c->contexts, DEFAULT_CONTEXTS);
@@ -294,7 +302,7 @@ static int take_config(struct onpu_card *card, const struct onpu_card_config *c)
 	memcpy(card->key_hash, c->key_hash, sizeof(card->key_hash));
 	card->min_svn = c->min_svn;
 	card->fuse_flags = c->no_dev_key ? 0 : ONPU_FUSE_DEV_KEY;
-	if (!parse_isa(c->isa, &card->isa))
+	if (!parse_isa(c->isa, &card->isa) || !onpu_speed_init(&card->speed))
 		return -EINVAL;
 	if (!c->vram || (uintptr_t)c->vram % ONPU_PAGE_SIZE || c->vram_size < VRAM_MIN ||
 	    c->vram_size % ONPU_HUGE_SIZE || c->vram_size > 1ull << ONPU_DMA_BITS ||
@@ -313,6 +321,7 @@ static void init_locks(struct onpu_card *card)
 	pthread_mutex_init(&card->lock, NULL);
 	pthread_mutex_init(&card->inv_lock, NULL);
 	pthread_mutex_init(&card->dma_lock, NULL);
+	pthread_mutex_init(&card->engine_lock, NULL);
 	pthread_mutex_init(&card->quiet_lock, NULL);
 	pthread_mutex_init(&card->tick_lock, NULL);
 	pthread_cond_init(&card->quiet, NULL);
@@ -329,10 +338,11 @@ static int init_arrays(struct onpu_card *card)
 	card->db_value = calloc(card->n_queues, sizeof(*card->db_value));
 	card->db_slot = calloc(card->n_queues, sizeof(*card->db_slot));
 	card->db_pending = calloc((card->n_queues + 31) / 32, sizeof(*card->db_pending));
+	card->db_time = calloc(card->n_queues, sizeof(*card->db_time));
 	card->contexts = calloc(card->n_contexts, sizeof(*card->contexts));
 	card->slots = calloc(card->n_slots, sizeof(*card->slots));
-	if (!card->db_value || !card->db_slot || !card->db_pending || !card->contexts ||
-	    !card->slots)
+	if (!card->db_value || !card->db_slot || !card->db_pending || !card->db_time ||
+	    !card->contexts || !card->slots)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < card->n_slots; i++)
 		onpu_slot_init(card, i);
@@ -424,6 +434,7 @@ void onpu_card_destroy(struct onpu_card *card)
 	free(card->db_value);
 	free(card->db_slot);
 	free(card->db_pending);
+	free(card->db_time);
 	free(card->contexts);
 	free(card->slots);
 	fini_null(card);

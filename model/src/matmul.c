@@ -534,6 +534,7 @@ static void finish(struct onpu_slot *slot)
 	struct onpu_counters *cnt = &slot->card->cnt;
 
 	spoil(slot);
+	onpu_engine_add_matmul(slot, d);
 	atomic_fetch_add_explicit(&cnt->matmuls, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&cnt->matmul_ops, 2ull * d->m * d->n * d->k,
 				  memory_order_relaxed);

@@ -8,6 +8,7 @@
  *   card->inv_lock TLB_SEQ and who blocks TLB_DONE
  *   slot->use_lock whether the slot holds translations
  *   card->dma_lock asynchronous host mappings
+ *   card->engine_lock what the engines have been given in engine time
  *   card->lock     registers, interrupt causes, MCU peripherals
  *   mcu.lock       sleeping and parking of the MCU thread
  * All of them are held for a few instructions only, and no host op but time_ns
@@ -27,6 +28,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cost.h"
 #include "gemm.h"
 #include "onpu/mbox.h"
 #include "onpu/mcu.h"
@@ -42,8 +44,6 @@
 #endif
 
 #define ONPU_DIM_MAX		(1u << 18)
-#define ONPU_CORES		8u
-#define ONPU_CORE_CLOCK_KHZ	1000000u
 #define ONPU_DMA_BITS		52u
 #define ONPU_FW_REGION_SIZE	ONPU_FW_REGION_MIN_SIZE
 #define ONPU_PAGE_SIZE		4096u
@@ -176,7 +176,7 @@ enum step {
 
 /* --- slots ------------------------------------------------------------------ */
 
-enum slot_phase { PH_IDLE, PH_FETCH, PH_DESC, PH_EXEC, PH_WRITEBACK };
+enum slot_phase { PH_IDLE, PH_FETCH, PH_DESC, PH_EXEC, PH_STAMP, PH_WRITEBACK };
 enum slot_sched { SLOT_SCHED_IDLE, SLOT_SCHED_RUNNING, SLOT_SCHED_KICKED };
 
 struct matmul_progress {
@@ -222,6 +222,9 @@ struct onpu_slot {
 	uint64_t wait_since;		/* 0: not waiting */
 	uint64_t call_va;		/* next packet of the called buffer */
 	uint32_t call_left;		/* packets of it, this one included; 0: in the ring */
+	uint64_t clock;			/* engine time at which its last packet ended */
+	struct onpu_demand demand;	/* of the packet, so far */
+	struct onpu_stamp stamp;	/* of the packet, in PH_STAMP */
 	struct dma_list dma;
 	struct mmu_fault fault;
 	uint32_t err;
@@ -271,11 +274,27 @@ struct onpu_inject {
 	atomic_bool mcu_stall;
 };
 
+/* --- engine time (engine.c) -------------------------------------------------- */
+
+#define ENGINE_GAPS	16u
+
+struct engine_gap {
+	uint64_t from, to;
+};
+
+/* What an engine has been given to do. */
+struct engine {
+	uint64_t free;			/* when all of it is done */
+	unsigned int gaps;
+	struct engine_gap gap[ENGINE_GAPS];	/* idle before that: rising, the last ones */
+};
+
 /* --- the card --------------------------------------------------------------- */
 
 struct onpu_counters {
 	_Atomic uint64_t busy_ns, packets, matmuls, matmul_ops, copy_bytes;
 	_Atomic uint64_t tlb_hits, tlb_walks, faults, irqs;
+	_Atomic uint64_t engine_ns[ONPU_ENGINES], engine_bytes[ONPU_ENGINES];
 };
 
 struct onpu_card {
@@ -313,6 +332,11 @@ struct onpu_card {
 
 	pthread_mutex_t dma_lock;
 
+	struct onpu_speed speed;
+	_Atomic uint64_t engine_time;		/* latest end of a packet */
+	pthread_mutex_t engine_lock;
+	struct engine engines[ONPU_ENGINES];	/* engine_lock */
+
 	struct onpu_counters cnt;
 	struct onpu_inject inject;
 	_Atomic uint32_t busy_slots;	/* RUNNING */
@@ -328,6 +352,7 @@ struct onpu_card {
 	_Atomic uint32_t *db_value;	/* of each queue */
 	_Atomic uint32_t *db_slot;	/* slot + 1, or 0 */
 	_Atomic uint32_t *db_pending;	/* bits */
+	_Atomic uint64_t *db_time;	/* engine time when it was rung last */
 	struct onpu_context *contexts;
 	struct onpu_slot *slots;
 };
@@ -390,6 +415,15 @@ enum step onpu_matmul_prepare(struct onpu_slot *slot);
 enum step onpu_matmul_execute(struct onpu_slot *slot);
 bool onpu_matmul_progress_valid(const struct onpu_slot *slot);
 enum step onpu_engine_error(struct onpu_slot *slot, uint32_t error);
+
+/* engine.c: engine time; all but onpu_engine_time() run as the slot's engine */
+uint64_t onpu_engine_time(struct onpu_card *card);
+void onpu_engine_not_before(struct onpu_slot *slot, uint64_t time);
+void onpu_engine_begin(struct onpu_slot *slot);
+void onpu_engine_add_accesses(struct onpu_slot *slot);
+void onpu_engine_add_matmul(struct onpu_slot *slot, const struct onpu_matmul_desc *d);
+void onpu_engine_end(struct onpu_slot *slot);
+enum step onpu_engine_stamp(struct onpu_slot *slot);
 
 /* queue.c */
 int onpu_slot_init(struct onpu_card *card, unsigned int index);

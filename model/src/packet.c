@@ -39,11 +39,13 @@ enum step onpu_engine_error(struct onpu_slot *slot, uint32_t error)
 	return STEP_ERROR;
 }
 
+/* Whether all behind offset is zero, where a stamp has its address excepted. */
 static bool zero_from(const struct onpu_packet *p, size_t offset)
 {
 	const uint8_t *bytes = (const uint8_t *)p;
+	size_t end = p->flags & ONPU_PKT_STAMP ? offsetof(struct onpu_packet, stamp.va) : sizeof(*p);
 
-	for (size_t i = offset; i < sizeof(*p); i++)
+	for (size_t i = offset; i < end; i++)
 		if (bytes[i])
 			return false;
 	return true;
@@ -95,15 +97,23 @@ static enum step decode_plain(struct onpu_slot *slot, const struct onpu_packet *
 	return STEP_OK;
 }
 
+static bool flags_valid(const struct onpu_packet *p)
+{
+	uint8_t flags = p->opcode == ONPU_OP_SIGNAL ? ONPU_PKT_IRQ :
+			p->opcode == ONPU_OP_CALL ? 0 : ONPU_PKT_STAMP;
+
+	return !(p->flags & ~flags) &&
+	       (!(p->flags & ONPU_PKT_STAMP) || p->stamp.va % ONPU_STAMP_ALIGN == 0);
+}
+
 /* Judges slot->packet; STEP_OK if it may be executed. */
 enum step onpu_packet_decode(struct onpu_slot *slot)
 {
 	const struct onpu_packet *p = &slot->packet;
-	uint8_t flags = p->opcode == ONPU_OP_SIGNAL ? ONPU_PKT_IRQ : 0;
 
 	if (p->opcode < ONPU_OP_NOP || p->opcode > ONPU_OP_TIMESTAMP)
 		return onpu_engine_error(slot, ONPU_ERR_OPCODE);
-	if (p->flags & ~flags || p->reserved0 || p->reserved1)
+	if (!flags_valid(p) || p->reserved0 || p->reserved1)
 		return onpu_engine_error(slot, ONPU_ERR_PACKET);
 
 	switch (p->opcode) {
@@ -188,6 +198,7 @@ static enum step execute_bulk(struct onpu_slot *slot)
 	slot->work = len / ONPU_UNIT_BYTES;
 	if (!run_window(slot, len, size >= ONPU_STREAM_MIN))
 		return STEP_STOP;
+	onpu_engine_add_accesses(slot);
 	onpu_dma_release(slot);
 	slot->done += len;
 	atomic_fetch_add_explicit(&slot->card->cnt.copy_bytes, len, memory_order_relaxed);

@@ -8,7 +8,7 @@
  * workers fairly. It never waits: when the platform must map memory, a WAIT
  * does not hold, or the ring is empty, it returns and is kicked again.
  *
- *   IDLE -> FETCH -> (DESC) -> EXEC -> WRITEBACK -> IDLE
+ *   IDLE -> FETCH -> (DESC) -> EXEC -> (STAMP) -> WRITEBACK -> IDLE
  *
  * Each phase but IDLE lists what it accesses when no list is under way, so a
  * phase can be interrupted (onpu_slot_park) and simply starts again.
@@ -271,6 +271,8 @@ static enum step start_packet(struct onpu_slot *slot)
 		producer = atomic_load(&card->db_value[slot->queue]);
 		if (producer == consumer)
 			return go_idle(slot);
+		onpu_engine_not_before(slot, atomic_load_explicit(&card->db_time[slot->queue],
+								  memory_order_relaxed));
 		slot->packet.opcode = 0;
 		if (producer - consumer > 1u << slot->order)
 			return onpu_engine_error(slot, ONPU_ERR_RING);
@@ -317,6 +319,7 @@ static enum step fetch(struct onpu_slot *slot)
 	}
 	step = onpu_packet_decode(slot);
 	slot->done = 0;
+	onpu_engine_begin(slot);
 	slot->phase = slot->packet.opcode == ONPU_OP_MATMUL ? PH_DESC : PH_EXEC;
 	return step;
 }
@@ -347,14 +350,9 @@ static void consume(struct onpu_slot *slot)
 	slot->phase = PH_WRITEBACK;
 }
 
-static enum step execute(struct onpu_slot *slot)
+/* All that the packet stores has been stored. */
+static enum step complete(struct onpu_slot *slot)
 {
-	enum step step = onpu_packet_execute(slot);
-
-	if (step != STEP_OK)
-		return step;
-	/* What was written to host memory is visible before the interrupt. */
-	onpu_dma_release(slot);
 	after_packet(slot);
 	if (slot->packet.opcode == ONPU_OP_CALL) {
 		slot->call_va = slot->packet.call.va;
@@ -371,6 +369,29 @@ static enum step execute(struct onpu_slot *slot)
 	}
 	consume(slot);
 	return STEP_OK;
+}
+
+static enum step execute(struct onpu_slot *slot)
+{
+	enum step step = onpu_packet_execute(slot);
+
+	if (step != STEP_OK)
+		return step;
+	/* What was written to host memory is visible before the interrupt. */
+	onpu_dma_release(slot);
+	onpu_engine_end(slot);
+	if (slot->packet.flags & ONPU_PKT_STAMP) {
+		slot->phase = PH_STAMP;
+		return STEP_OK;
+	}
+	return complete(slot);
+}
+
+static enum step stamp(struct onpu_slot *slot)
+{
+	enum step step = onpu_engine_stamp(slot);
+
+	return step == STEP_OK ? complete(slot) : step;
 }
 
 static enum step write_back(struct onpu_slot *slot)
@@ -403,6 +424,8 @@ static enum step run_phase(struct onpu_slot *slot)
 		return fetch_desc(slot);
 	case PH_EXEC:
 		return execute(slot);
+	case PH_STAMP:
+		return stamp(slot);
 	case PH_WRITEBACK:
 		return write_back(slot);
 	default:
@@ -577,6 +600,7 @@ void onpu_doorbell(struct onpu_card *card, uint32_t queue, uint32_t value)
 {
 	uint32_t slot;
 
+	atomic_store_explicit(&card->db_time[queue], onpu_engine_time(card), memory_order_relaxed);
 	atomic_store(&card->db_value[queue], value);
 	slot = atomic_load(&card->db_slot[queue]);
 	onpu_trace(card, ONPU_TRACE_DOORBELL, queue, value, slot ? slot - 1 : UINT64_MAX);
@@ -614,6 +638,8 @@ static void bind_slot(struct onpu_slot *slot)
 	slot->phase = PH_IDLE;
 	slot->call_left = 0;
 	slot->wait_since = 0;
+	/* Where the queue was before, nobody remembers. */
+	slot->clock = onpu_engine_time(card);
 	atomic_store(&slot->cancel, false);
 	atomic_store(&slot->kill, false);
 	atomic_store(&slot->busy_ns, 0);
@@ -785,6 +811,7 @@ void onpu_slot_reset(struct onpu_slot *slot)
 	atomic_store(&slot->busy_ns, 0);
 	atomic_store(&slot->kill, false);
 	atomic_store(&slot->cancel, false);
+	slot->clock = 0;
 	memset(&slot->tlb, 0, sizeof(slot->tlb));
 	pthread_mutex_unlock(&slot->lock);
 }

@@ -36,7 +36,9 @@ static const struct reg regs[ONPU_REGS_END / 4] = {
 	RO32(ONPU_REG_CONTEXTS), RO32(ONPU_REG_VECTORS), RO32(ONPU_REG_VA_BITS),
 	RO32(ONPU_REG_PAGE_SIZES), RO32(ONPU_REG_RING_ORDER_MAX), RO32(ONPU_REG_CALL_MAX),
 	RO32(ONPU_REG_DOORBELL_OFFSET), RO32(ONPU_REG_DOORBELL_STRIDE), RO64(ONPU_REG_SERIAL),
-	RO32(ONPU_REG_DMA_BITS),
+	RO32(ONPU_REG_DMA_BITS), RO32(ONPU_REG_MACS_32), RO32(ONPU_REG_MACS_16),
+	RO32(ONPU_REG_MACS_8), RO32(ONPU_REG_MACS_4), RO32(ONPU_REG_TILE),
+	RO64(ONPU_REG_VRAM_BANDWIDTH), RO64(ONPU_REG_HOST_BANDWIDTH), RO32(ONPU_REG_PACKET_NS),
 
 	WO32(ONPU_REG_RESET), RO32(ONPU_REG_STATUS), RW32(ONPU_REG_IRQ_CAUSE),
 	RW32(ONPU_REG_IRQ_ENABLE), RO64(ONPU_REG_TIME), RO32(ONPU_REG_GENERATION),
@@ -58,6 +60,15 @@ static const struct reg regs[ONPU_REGS_END / 4] = {
 	RO64(ONPU_REG_CNT_MATMUL_OPS), RO64(ONPU_REG_CNT_COPY_BYTES),
 	RO64(ONPU_REG_CNT_TLB_HITS), RO64(ONPU_REG_CNT_TLB_WALKS), RO64(ONPU_REG_CNT_FAULTS),
 	RO64(ONPU_REG_CNT_IRQS),
+
+	RO64(ONPU_REG_ENGINE_TIME),
+	RO64(ONPU_REG_ENGINE_BUSY(ONPU_ENGINE_CORES)), RO64(ONPU_REG_ENGINE_BUSY(ONPU_ENGINE_COPY)),
+	RO64(ONPU_REG_ENGINE_BUSY(ONPU_ENGINE_VRAM)),
+	RO64(ONPU_REG_ENGINE_BUSY(ONPU_ENGINE_HOST_READ)),
+	RO64(ONPU_REG_ENGINE_BUSY(ONPU_ENGINE_HOST_WRITE)),
+	RO64(ONPU_REG_ENGINE_BYTES(ONPU_ENGINE_VRAM)),
+	RO64(ONPU_REG_ENGINE_BYTES(ONPU_ENGINE_HOST_READ)),
+	RO64(ONPU_REG_ENGINE_BYTES(ONPU_ENGINE_HOST_WRITE)),
 };
 
 /* The register at offset, or that whose upper half stands there; base is where it starts. */
@@ -113,6 +124,22 @@ static uint32_t opcode_mask(void)
 	return mask;
 }
 
+static uint64_t read_speed(struct onpu_card *card, uint32_t reg)
+{
+	switch (reg) {
+	case ONPU_REG_TILE:
+		return ONPU_COST_TILE;
+	case ONPU_REG_VRAM_BANDWIDTH:
+		return card->speed.vram_bandwidth;
+	case ONPU_REG_HOST_BANDWIDTH:
+		return card->speed.host_bandwidth;
+	case ONPU_REG_PACKET_NS:
+		return card->speed.packet_ns;
+	default:
+		return card->speed.macs[(reg - ONPU_REG_MACS_32) / 4];
+	}
+}
+
 static uint64_t read_capability(struct onpu_card *card, uint32_t reg)
 {
 	switch (reg) {
@@ -123,13 +150,13 @@ static uint64_t read_capability(struct onpu_card *card, uint32_t reg)
 	case ONPU_REG_OPCODES:
 		return opcode_mask();
 	case ONPU_REG_CORES:
-		return ONPU_CORES;
+		return card->speed.cores;
 	case ONPU_REG_DTYPES_IN:
 		return dtype_mask(true);
 	case ONPU_REG_DTYPES_OUT:
 		return dtype_mask(false);
 	case ONPU_REG_CORE_CLOCK_KHZ:
-		return ONPU_CORE_CLOCK_KHZ;
+		return card->speed.clock_khz;
 	case ONPU_REG_DIM_MAX:
 		return ONPU_DIM_MAX;
 	case ONPU_REG_VRAM_SIZE:
@@ -162,9 +189,20 @@ static uint64_t read_capability(struct onpu_card *card, uint32_t reg)
 		return ONPU_DOORBELL_PAGE;
 	case ONPU_REG_SERIAL:
 		return card->serial;
-	default: /* ONPU_REG_DMA_BITS */
+	case ONPU_REG_DMA_BITS:
 		return ONPU_DMA_BITS;
+	default:
+		return read_speed(card, reg);
 	}
+}
+
+static uint64_t read_engine(struct onpu_card *card, uint32_t reg)
+{
+	if (reg == ONPU_REG_ENGINE_TIME)
+		return onpu_engine_time(card);
+	if (reg >= ONPU_REG_ENGINE_BYTES(ONPU_ENGINE_VRAM))
+		return atomic_load(&card->cnt.engine_bytes[(reg - ONPU_REG_ENGINE_BYTES(0)) / 8]);
+	return atomic_load(&card->cnt.engine_ns[(reg - ONPU_REG_ENGINE_BUSY(0)) / 8]);
 }
 
 static uint64_t read_counter(struct onpu_card *card, uint32_t reg)
@@ -234,8 +272,10 @@ static uint64_t read_reg(struct onpu_card *card, uint32_t reg)
 
 	if (reg < ONPU_REG_RESET)
 		return read_capability(card, reg);
-	if (reg >= ONPU_REG_CNT_BUSY_NS)
+	if (reg >= ONPU_REG_CNT_BUSY_NS && reg <= ONPU_REG_CNT_IRQS)
 		return read_counter(card, reg);
+	if (reg >= ONPU_REG_ENGINE_TIME)
+		return read_engine(card, reg);
 	switch (reg) {
 	case ONPU_REG_TIME:
 		return onpu_card_time(card);

@@ -19,7 +19,10 @@
 #include "onpu_internal.h"
 
 #define STATE_MAGIC	0x5441545355504e4full	/* "ONPUSTAT" */
-#define STATE_VERSION	2u
+#define STATE_VERSION	3u
+
+/* Engine time that no card reaches; later ones would overflow. */
+#define ENGINE_TIME_MAX	(1ull << 62)
 
 struct io {
 	uint8_t *buf;
@@ -134,6 +137,39 @@ static void io_registers(struct io *io, struct onpu_card *card)
 	card->irq_enable &= ONPU_IRQ_ALL;
 }
 
+static void io_engine(struct io *io, struct engine *e)
+{
+	uint32_t gaps = e->gaps;
+	uint64_t last = 0;
+
+	io_u64(io, &e->free);
+	io_u32(io, &gaps);
+	require(io, gaps <= ENGINE_GAPS && e->free <= ENGINE_TIME_MAX);
+	e->gaps = io->bad ? 0 : gaps;
+	for (unsigned int i = 0; i < e->gaps; i++) {
+		io_u64(io, &e->gap[i].from);
+		io_u64(io, &e->gap[i].to);
+		require(io, e->gap[i].from >= last && e->gap[i].to > e->gap[i].from);
+		last = e->gap[i].to;
+	}
+	require(io, last <= e->free);
+}
+
+static void io_engines(struct io *io, struct onpu_card *card)
+{
+	io_a64(io, &card->engine_time);
+	require(io, atomic_load(&card->engine_time) <= ENGINE_TIME_MAX);
+	for (unsigned int i = 0; i < ONPU_ENGINES; i++) {
+		io_engine(io, &card->engines[i]);
+		io_a64(io, &card->cnt.engine_ns[i]);
+		io_a64(io, &card->cnt.engine_bytes[i]);
+	}
+	for (unsigned int i = 0; i < card->n_queues; i++) {
+		io_a64(io, &card->db_time[i]);
+		require(io, atomic_load(&card->db_time[i]) <= ENGINE_TIME_MAX);
+	}
+}
+
 static void io_doorbells(struct io *io, struct onpu_card *card)
 {
 	for (unsigned int i = 0; i < card->n_queues; i++)
@@ -156,10 +192,12 @@ static bool work_valid(struct onpu_slot *slot)
 
 	if (slot->call_left > ONPU_CALL_MAX)
 		return false;
-	if (slot->phase != PH_DESC && slot->phase != PH_EXEC)
+	if (slot->phase != PH_DESC && slot->phase != PH_EXEC && slot->phase != PH_STAMP)
 		return true;
 	if (onpu_packet_decode(slot) != STEP_OK)
 		return false;
+	if (slot->phase == PH_STAMP)
+		return p->flags & ONPU_PKT_STAMP;
 	if (slot->phase == PH_DESC)
 		return p->opcode == ONPU_OP_MATMUL;
 	switch (p->opcode) {
@@ -197,6 +235,19 @@ static void io_config(struct io *io, struct onpu_slot *slot)
 	io_a64(io, &slot->busy_ns);
 }
 
+static void io_engine_work(struct io *io, struct onpu_slot *slot)
+{
+	io_u64(io, &slot->clock);
+	io_u64(io, &slot->demand.tiles);
+	io_u32(io, &slot->demand.k);
+	io_u32(io, &slot->demand.macs);
+	io_u64(io, &slot->demand.ops);
+	for (unsigned int i = 0; i < ONPU_ENGINES; i++)
+		io_u64(io, &slot->demand.bytes[i]);
+	io_bytes(io, &slot->stamp, sizeof(slot->stamp));
+	require(io, slot->clock <= ENGINE_TIME_MAX);
+}
+
 static void io_work(struct io *io, struct onpu_slot *slot)
 {
 	uint32_t phase = slot->phase;
@@ -220,6 +271,7 @@ static void io_work(struct io *io, struct onpu_slot *slot)
 	io_u64(io, &slot->wait_since);
 	io_u64(io, &slot->call_va);
 	io_u32(io, &slot->call_left);
+	io_engine_work(io, slot);
 	io_bool(io, &slot->in_use);
 	io_bool(io, &slot->blocks);
 	io_u32(io, &slot->blocks_seq);
@@ -334,10 +386,18 @@ static void io_card(struct io *io, struct onpu_card *card)
 	io_const(io, card->n_queues);
 	io_const(io, card->n_contexts);
 	io_const(io, card->n_vectors);
+	io_const(io, card->speed.cores);
+	io_const(io, card->speed.clock_khz);
+	for (size_t i = 0; i < ARRAY_SIZE(card->speed.macs); i++)
+		io_const(io, card->speed.macs[i]);
+	io_const(io, card->speed.packet_ns);
+	io_const(io, card->speed.vram_bandwidth);
+	io_const(io, card->speed.host_bandwidth);
 	if (io->bad)
 		return;
 	io_registers(io, card);
 	io_doorbells(io, card);
+	io_engines(io, card);
 	for (unsigned int i = 0; i < card->n_slots; i++)
 		io_slot(io, &card->slots[i]);
 	io_mcu(io, &card->mcu);

@@ -240,6 +240,7 @@ struct fx *fx_create(const struct fx_opts *opts)
 	config.vectors = FX_VECTORS;
 	config.threads = fx->opts.threads;
 	config.isa = fx->opts.isa;
+	config.speed = fx->opts.speed;
 	config.no_dev_key = fx->opts.no_dev_key;
 	config.min_svn = fx->opts.min_svn;
 	if (!fx->opts.real_rom) {

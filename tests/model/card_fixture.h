@@ -39,6 +39,7 @@ struct fx_opts {
 	unsigned int slots;	/* 0: 4 */
 	bool real_rom;
 	const char *isa;
+	struct onpu_speed speed;	/* 0: the model's defaults */
 	bool no_dev_key;
 	uint32_t min_svn;
 };

@@ -15,12 +15,12 @@ struct expected {
 
 static const struct expected constants[] = {
 	{ ONPU_REG_MAGIC, 4, 0x55504e4f },
-	{ ONPU_REG_HW_VERSION, 4, 0x10001 },
+	{ ONPU_REG_HW_VERSION, 4, 0x10002 },
 	{ ONPU_REG_OPCODES, 4, 0x3fe },
-	{ ONPU_REG_CORES, 4, 8 },
+	{ ONPU_REG_CORES, 4, 32 },
 	{ ONPU_REG_DTYPES_IN, 4, 0x3fde },
 	{ ONPU_REG_DTYPES_OUT, 4, 0xfe },
-	{ ONPU_REG_CORE_CLOCK_KHZ, 4, 1000000 },
+	{ ONPU_REG_CORE_CLOCK_KHZ, 4, 1500000 },
 	{ ONPU_REG_DIM_MAX, 4, 262144 },
 	{ ONPU_REG_VRAM_SIZE, 8, 64ull << 20 },
 	{ ONPU_REG_APERTURE_SIZE, 8, 64ull << 20 },
@@ -38,6 +38,14 @@ static const struct expected constants[] = {
 	{ ONPU_REG_DOORBELL_STRIDE, 4, 4096 },
 	{ ONPU_REG_SERIAL, 8, 0x1122334455667788 },
 	{ ONPU_REG_DMA_BITS, 4, 52 },
+	{ ONPU_REG_MACS_32, 4, 512 },
+	{ ONPU_REG_MACS_16, 4, 4096 },
+	{ ONPU_REG_MACS_8, 4, 8192 },
+	{ ONPU_REG_MACS_4, 4, 16384 },
+	{ ONPU_REG_TILE, 4, 16 },
+	{ ONPU_REG_VRAM_BANDWIDTH, 8, 1600000000000 },
+	{ ONPU_REG_HOST_BANDWIDTH, 8, 56000000000 },
+	{ ONPU_REG_PACKET_NS, 4, 200 },
 	{ ONPU_REG_GENERATION, 4, 1 },
 	{ ONPU_REG_BOOT_STATUS, 4, 0 },
 	{ ONPU_REG_HEARTBEAT, 4, 0 },
@@ -49,6 +57,11 @@ static const struct expected constants[] = {
 	{ ONPU_REG_TLB_DONE, 4, 0 },
 	{ ONPU_REG_CNT_BUSY_NS, 8, 0 },
 	{ ONPU_REG_CNT_IRQS, 8, 0 },
+	{ ONPU_REG_ENGINE_TIME, 8, 0 },
+	{ ONPU_REG_ENGINE_BUSY(ONPU_ENGINE_CORES), 8, 0 },
+	{ ONPU_REG_ENGINE_BUSY(ONPU_ENGINE_HOST_WRITE), 8, 0 },
+	{ ONPU_REG_ENGINE_BYTES(ONPU_ENGINE_VRAM), 8, 0 },
+	{ ONPU_REG_ENGINE_BYTES(ONPU_ENGINE_HOST_WRITE), 8, 0 },
 };
 
 static void expect_error(struct fx *fx, unsigned int n)
@@ -317,7 +330,7 @@ static void mcu_registers(void **state)
 	assert_int_equal(fx_mcu(fx, ONPU_SYS_VECTORS), 8);
 	assert_int_equal(fx_mcu(fx, ONPU_SYS_REGION_SIZE), 8 << 20);
 	assert_int_equal(fx_mcu(fx, ONPU_SYS_VRAM_SIZE_LO), 64 << 20);
-	assert_int_equal(fx_mcu(fx, ONPU_SYS_HW_VERSION), 0x10001);
+	assert_int_equal(fx_mcu(fx, ONPU_SYS_HW_VERSION), 0x10002);
 	fx_mcu_wr(fx, ONPU_SYS_QUEUES, 1);
 	assert_int_equal(fx_mcu(fx, ONPU_SYS_QUEUES), 64);
 	fx_mcu_wr(fx, ONPU_SYS_HEARTBEAT, 55);

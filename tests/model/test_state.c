@@ -129,12 +129,15 @@ static void work_in_flight(void **state)
 	struct fx_queue q[3], q2[3];
 	struct onpu_packet p;
 	uint8_t *a, *b, *c, *buf;
+	uint64_t stamps;
+	struct onpu_stamp stamp;
 	unsigned int clones = 0;
 
 	(void)state;
 	fx_context(fx, 1);
 	buf = fx_buffer(fx, 1, VA, 65536);
 	memcpy(buf, &d, sizeof(d));
+	stamps = (uint64_t)(buf + 12288 - fx->vram);
 	a = fx_buffer(fx, 1, BIG, (uint64_t)m * k);
 	b = fx_buffer(fx, 1, 2 * BIG, (uint64_t)n * k);
 	fx_buffer(fx, 1, 3 * BIG, (uint64_t)m * n * 4);
@@ -148,8 +151,12 @@ static void work_in_flight(void **state)
 	for (unsigned int i = 0; i < 3; i++)
 		fx_queue_init(&q[i], fx, i, i, 1, 4, 0);
 	p = pk_matmul(VA);
+	p.flags = ONPU_PKT_STAMP;
+	p.stamp.va = VA + 12288;
 	fx_submit(&q[0], &p);
 	p = pk_copy(4 * BIG + (30u << 20), 4 * BIG, 30u << 20);
+	p.flags = ONPU_PKT_STAMP;
+	p.stamp.va = VA + 12288 + 64;
 	fx_submit(&q[1], &p);
 	p = pk_signal(VA + 4096, 1, false);
 	memcpy(buf + 8192, &p, 64);
@@ -188,7 +195,13 @@ static void work_in_flight(void **state)
 	assert_int_equal(fx_settle(&q[2]), ONPU_SLOT_IDLE);
 	assert_int_equal(fx_settle(&q[0]), ONPU_SLOT_IDLE);
 	assert_int_equal(fx_settle(&q[1]), ONPU_SLOT_IDLE);
+	/* Stamps included. */
 	assert_memory_equal(fx->vram, whole->vram, fx->vram_size);
+	for (uint32_t reg = ONPU_REG_ENGINE_TIME; reg <= ONPU_REG_ENGINE_BYTES(ONPU_ENGINE_HOST_WRITE);
+	     reg += 8)
+		assert_int_equal(fx_rd64(fx, reg), fx_rd64(whole, reg));
+	memcpy(&stamp, fx->vram + stamps, sizeof(stamp));
+	assert_int_equal(stamp.ops, 2ull * m * n * k);
 	fx_destroy(whole);
 	fx_destroy(fx);
 }

@@ -13,7 +13,7 @@
 #include "types.h"
 
 #define ONPU_PACKET_ABI_MAJOR	1
-#define ONPU_PACKET_ABI_MINOR	1
+#define ONPU_PACKET_ABI_MINOR	2
 
 #define ONPU_PACKET_SIZE	64
 #define ONPU_RING_ORDER_MIN	4	/* 16 packets */
@@ -35,7 +35,9 @@ enum onpu_opcode {
 
 /** Packet header flags. */
 #define ONPU_PKT_IRQ		(1u << 0)	/* SIGNAL: raise the queue's interrupt vector after the store */
-#define ONPU_PKT_FLAGS		ONPU_PKT_IRQ
+/* From packet ABI 1.2 on: every packet but CALL and SIGNAL stores a struct onpu_stamp when it is done. */
+#define ONPU_PKT_STAMP		(1u << 1)
+#define ONPU_PKT_FLAGS		(ONPU_PKT_IRQ | ONPU_PKT_STAMP)
 
 /** Comparisons of WAIT: memory value OP operand, unsigned. */
 enum onpu_wait_op {
@@ -96,10 +98,32 @@ struct onpu_packet {
 			__u64 va;	/* 8-byte aligned */
 			__u64 reserved[6];
 		} timestamp;
+		struct {
+			__u64 operands[6];	/* of the packet, as above */
+			__u64 va;	/* with ONPU_PKT_STAMP: 64-byte aligned; else reserved */
+		} stamp;
 	};
 };
 ONPU_ASSERT_SIZE(struct onpu_packet, ONPU_PACKET_SIZE);
 ONPU_ASSERT_OFFSET(struct onpu_packet, copy.dst_va, 8);
+ONPU_ASSERT_OFFSET(struct onpu_packet, stamp.va, 56);
+
+/** What ONPU_PKT_STAMP stores: when a packet ran in engine time, and what it took. */
+struct onpu_stamp {
+	__u64 start;		/* ns of engine time */
+	__u64 end;
+	__u64 ops;		/* 2 * M * N * K of its matmuls */
+	__u64 vram_bytes;	/* moved to and from card memory */
+	__u64 host_read_bytes;	/* read from the host */
+	__u64 host_write_bytes;	/* written to the host */
+	__u64 cores_ns;		/* that the matmul cores worked */
+	__u32 macs;		/* multiply-adds per cycle and core for its types; 0: no matmul */
+	__u8 opcode;		/* enum onpu_opcode */
+	__u8 limit;		/* enum onpu_engine that took longest; ONPU_ENGINES: none, it is all fixed time */
+	__u16 reserved;		/* zero */
+};
+ONPU_ASSERT_SIZE(struct onpu_stamp, 64);
+#define ONPU_STAMP_ALIGN	64
 
 /** Element types; Documentation/numerics.md defines each. */
 enum onpu_dtype {

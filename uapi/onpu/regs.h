@@ -35,8 +35,9 @@
 #define   ONPU_MAGIC			0x55504e4f /* "ONPU" */
 #define ONPU_REG_HW_VERSION		0x004 /* major << 16 | minor */
 #define   ONPU_HW_VERSION_MAJOR		1
-#define   ONPU_HW_VERSION_MINOR		1
+#define   ONPU_HW_VERSION_MINOR		2
 #define   ONPU_HW_MINOR_NULL		1 /* minor version that ONPU_PTE_NULL came with */
+#define   ONPU_HW_MINOR_ENGINES		2 /* that engine time, its registers and ONPU_PKT_STAMP came with */
 #define ONPU_REG_OPCODES		0x008 /* bit n: packet opcode n is implemented */
 #define ONPU_REG_CORES			0x00c /* matmul cores */
 #define ONPU_REG_DTYPES_IN		0x010 /* bit n: enum onpu_dtype n as matmul input */
@@ -59,6 +60,15 @@
 #define ONPU_REG_DOORBELL_STRIDE	0x064
 #define ONPU_REG_SERIAL			0x068 /* (64) */
 #define ONPU_REG_DMA_BITS		0x070 /* host DMA address bits */
+/* What engine time is made of; since ONPU_HW_MINOR_ENGINES. */
+#define ONPU_REG_MACS_32		0x074 /* multiply-adds per cycle and core, wider operand 32 bits */
+#define ONPU_REG_MACS_16		0x078 /* 16 bits */
+#define ONPU_REG_MACS_8			0x07c /* 8 or 6 bits */
+#define ONPU_REG_MACS_4			0x080 /* 4 bits */
+#define ONPU_REG_TILE			0x084 /* rows and columns of D that a core computes at a time */
+#define ONPU_REG_VRAM_BANDWIDTH		0x088 /* (64) bytes/s of card memory */
+#define ONPU_REG_HOST_BANDWIDTH		0x090 /* (64) bytes/s of PCIe, each way */
+#define ONPU_REG_PACKET_NS		0x098 /* fixed time of a packet */
 
 /* --- 0x100: control ------------------------------------------------------- */
 #define ONPU_REG_RESET			0x100 /* WO: ONPU_RESET_KEY resets the card as an FLR does */
@@ -142,6 +152,21 @@ enum onpu_boot_error {
 #define ONPU_REG_CNT_TLB_WALKS		0x530
 #define ONPU_REG_CNT_FAULTS		0x538
 #define ONPU_REG_CNT_IRQS		0x540
+
+/* --- 0x580: engine time since power-on, (64) RO; since ONPU_HW_MINOR_ENGINES -- */
+#define ONPU_REG_ENGINE_TIME		0x580 /* ns; latest end of a packet */
+#define ONPU_REG_ENGINE_BUSY(e)		(0x588 + 8 * (e)) /* ns that enum onpu_engine e worked */
+#define ONPU_REG_ENGINE_BYTES(e)	(0x5a0 + 8 * (e)) /* moved by engine e, from ENGINE_VRAM on */
+
+/** What packets keep busy. */
+enum onpu_engine {
+	ONPU_ENGINE_CORES = 0,		/* the matmul cores together */
+	ONPU_ENGINE_COPY = 1,
+	ONPU_ENGINE_VRAM = 2,		/* card memory */
+	ONPU_ENGINE_HOST_READ = 3,	/* PCIe, towards the card */
+	ONPU_ENGINE_HOST_WRITE = 4,	/* PCIe, from the card */
+};
+#define ONPU_ENGINES			5
 
 #define ONPU_REGS_END			0x600
 

@@ -92,6 +92,7 @@ struct OnpuState {
     uint32_t min_svn;
     bool dev_key;
     char *isa;
+    struct onpu_speed speed;
 };
 
 /* --- services that the card calls, any thread ------------------------------ */
@@ -537,6 +538,7 @@ static bool onpu_create_card(OnpuState *s, Error **errp)
         .vram_size = s->vram_size,
         .aperture_size = s->aperture_size,
         .serial = s->serial,
+        .speed = s->speed,
         .slots = s->slots,
         .queues = s->queues,
         .contexts = s->contexts,
@@ -548,7 +550,8 @@ static bool onpu_create_card(OnpuState *s, Error **errp)
     };
     s->card = onpu_card_create(&s->config, &onpu_ops, s);
     if (!s->card) {
-        error_setg_errno(errp, errno, "onpu: cannot create the card");
+        error_setg_errno(errp, errno, "onpu: cannot create the card (properties "
+                         "out of range?)");
         return false;
     }
     s->parked = !runstate_is_running();
@@ -644,6 +647,16 @@ static const Property onpu_properties[] = {
     DEFINE_PROP_UINT32("min-svn", OnpuState, min_svn, 0),
     DEFINE_PROP_BOOL("dev-key", OnpuState, dev_key, true),
     DEFINE_PROP_STRING("isa", OnpuState, isa),
+    /* 0: the model's default */
+    DEFINE_PROP_UINT32("cores", OnpuState, speed.cores, 0),
+    DEFINE_PROP_UINT32("clock-khz", OnpuState, speed.clock_khz, 0),
+    DEFINE_PROP_UINT32("macs-32", OnpuState, speed.macs[0], 0),
+    DEFINE_PROP_UINT32("macs-16", OnpuState, speed.macs[1], 0),
+    DEFINE_PROP_UINT32("macs-8", OnpuState, speed.macs[2], 0),
+    DEFINE_PROP_UINT32("macs-4", OnpuState, speed.macs[3], 0),
+    DEFINE_PROP_UINT32("packet-ns", OnpuState, speed.packet_ns, 0),
+    DEFINE_PROP_UINT64("vram-bandwidth", OnpuState, speed.vram_bandwidth, 0),
+    DEFINE_PROP_UINT64("host-bandwidth", OnpuState, speed.host_bandwidth, 0),
 };
 
 static void onpu_class_init(ObjectClass *oc, void *data)
