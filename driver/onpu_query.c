@@ -94,6 +94,33 @@ static void query_counters(struct onpu_device *odev, void *data)
 	q->irqs = onpu_read64(odev, ONPU_REG_CNT_IRQS);
 }
 
+static void query_engines(struct onpu_device *odev, void *data)
+{
+	struct drm_onpu_query_engines *q = data;
+
+	if ((odev->caps.hw_version & 0xffff) < ONPU_HW_MINOR_ENGINES)
+		return;
+
+	q->macs_32 = onpu_read32(odev, ONPU_REG_MACS_32);
+	q->macs_16 = onpu_read32(odev, ONPU_REG_MACS_16);
+	q->macs_8 = onpu_read32(odev, ONPU_REG_MACS_8);
+	q->macs_4 = onpu_read32(odev, ONPU_REG_MACS_4);
+	q->tile = onpu_read32(odev, ONPU_REG_TILE);
+	q->packet_ns = onpu_read32(odev, ONPU_REG_PACKET_NS);
+	q->vram_bandwidth = onpu_read64(odev, ONPU_REG_VRAM_BANDWIDTH);
+	q->host_bandwidth = onpu_read64(odev, ONPU_REG_HOST_BANDWIDTH);
+	q->cores_busy_ns = onpu_read64(odev, ONPU_REG_ENGINE_BUSY(ONPU_ENGINE_CORES));
+	q->copy_busy_ns = onpu_read64(odev, ONPU_REG_ENGINE_BUSY(ONPU_ENGINE_COPY));
+	q->vram_busy_ns = onpu_read64(odev, ONPU_REG_ENGINE_BUSY(ONPU_ENGINE_VRAM));
+	q->host_read_busy_ns = onpu_read64(odev, ONPU_REG_ENGINE_BUSY(ONPU_ENGINE_HOST_READ));
+	q->host_write_busy_ns = onpu_read64(odev, ONPU_REG_ENGINE_BUSY(ONPU_ENGINE_HOST_WRITE));
+	q->vram_bytes = onpu_read64(odev, ONPU_REG_ENGINE_BYTES(ONPU_ENGINE_VRAM));
+	q->host_read_bytes = onpu_read64(odev, ONPU_REG_ENGINE_BYTES(ONPU_ENGINE_HOST_READ));
+	q->host_write_bytes = onpu_read64(odev, ONPU_REG_ENGINE_BYTES(ONPU_ENGINE_HOST_WRITE));
+	/* Last, so that nobody was busier than there was time. */
+	q->time_ns = onpu_read64(odev, ONPU_REG_ENGINE_TIME);
+}
+
 /**
  * union onpu_query_buf - room for any answer
  */
@@ -108,6 +135,8 @@ union onpu_query_buf {
 	struct drm_onpu_query_limits limits;
 	/** @counters: DRM_ONPU_QUERY_COUNTERS */
 	struct drm_onpu_query_counters counters;
+	/** @engines: DRM_ONPU_QUERY_ENGINES */
+	struct drm_onpu_query_engines engines;
 };
 
 static const struct {
@@ -119,6 +148,7 @@ static const struct {
 	[DRM_ONPU_QUERY_FIRMWARE] = { query_firmware, sizeof(struct drm_onpu_query_firmware) },
 	[DRM_ONPU_QUERY_LIMITS] = { query_limits, sizeof(struct drm_onpu_query_limits) },
 	[DRM_ONPU_QUERY_COUNTERS] = { query_counters, sizeof(struct drm_onpu_query_counters) },
+	[DRM_ONPU_QUERY_ENGINES] = { query_engines, sizeof(struct drm_onpu_query_engines) },
 };
 
 /**

@@ -10,6 +10,7 @@ static const uint32_t sizes[] = {
 	[DRM_ONPU_QUERY_FIRMWARE] = sizeof(struct drm_onpu_query_firmware),
 	[DRM_ONPU_QUERY_LIMITS] = sizeof(struct drm_onpu_query_limits),
 	[DRM_ONPU_QUERY_COUNTERS] = sizeof(struct drm_onpu_query_counters),
+	[DRM_ONPU_QUERY_ENGINES] = sizeof(struct drm_onpu_query_engines),
 };
 
 FIXTURE(query)
@@ -29,6 +30,7 @@ FIXTURE_VARIANT_ADD(query, memory) { .type = DRM_ONPU_QUERY_MEMORY };
 FIXTURE_VARIANT_ADD(query, firmware) { .type = DRM_ONPU_QUERY_FIRMWARE };
 FIXTURE_VARIANT_ADD(query, limits) { .type = DRM_ONPU_QUERY_LIMITS };
 FIXTURE_VARIANT_ADD(query, counters) { .type = DRM_ONPU_QUERY_COUNTERS };
+FIXTURE_VARIANT_ADD(query, engines) { .type = DRM_ONPU_QUERY_ENGINES };
 
 FIXTURE_SETUP(query)
 {
@@ -108,7 +110,7 @@ TEST_F(query, bad_pointers)
 
 TEST(unknown_type)
 {
-	uint32_t types[] = { DRM_ONPU_QUERY_COUNTERS + 1, 0x80000000u, UINT32_MAX };
+	uint32_t types[] = { DRM_ONPU_QUERY_ENGINES + 1, 0x80000000u, UINT32_MAX };
 	unsigned char data[64];
 	int fd = onpu_open();
 

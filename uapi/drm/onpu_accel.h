@@ -92,6 +92,8 @@ enum drm_onpu_query_type {
 	DRM_ONPU_QUERY_LIMITS,
 	/** @DRM_ONPU_QUERY_COUNTERS: struct drm_onpu_query_counters */
 	DRM_ONPU_QUERY_COUNTERS,
+	/** @DRM_ONPU_QUERY_ENGINES: struct drm_onpu_query_engines (1.2) */
+	DRM_ONPU_QUERY_ENGINES,
 };
 
 /**
@@ -221,6 +223,49 @@ struct drm_onpu_query_counters {
 	__u64 faults;
 	/** @irqs: interrupts sent */
 	__u64 irqs;
+};
+
+/**
+ * struct drm_onpu_query_engines - how fast the card's engines are, and what they have done
+ *
+ * All zero for a card that does not tell (hardware version before 1.2). Times are
+ * engine time since power-on, see Documentation/hardware.md.
+ */
+struct drm_onpu_query_engines {
+	/** @macs_32: multiply-adds per cycle and core when the wider operand has 32 bits */
+	__u32 macs_32;
+	/** @macs_16: when it has 16 */
+	__u32 macs_16;
+	/** @macs_8: when it has 8 or 6 */
+	__u32 macs_8;
+	/** @macs_4: when it has 4 */
+	__u32 macs_4;
+	/** @tile: rows and columns of a result that a core computes at a time */
+	__u32 tile;
+	/** @packet_ns: fixed time of a packet */
+	__u32 packet_ns;
+	/** @vram_bandwidth: of card memory, bytes per second */
+	__u64 vram_bandwidth;
+	/** @host_bandwidth: between host and card in each direction, bytes per second */
+	__u64 host_bandwidth;
+	/** @cores_busy_ns: time that the matmul cores worked */
+	__u64 cores_busy_ns;
+	/** @copy_busy_ns: time that the copy engine worked */
+	__u64 copy_busy_ns;
+	/** @vram_busy_ns: time that card memory worked */
+	__u64 vram_busy_ns;
+	/** @host_read_busy_ns: time that PCIe worked towards the card */
+	__u64 host_read_busy_ns;
+	/** @host_write_busy_ns: time that PCIe worked from the card */
+	__u64 host_write_busy_ns;
+	/** @vram_bytes: moved to and from card memory */
+	__u64 vram_bytes;
+	/** @host_read_bytes: read from the host */
+	__u64 host_read_bytes;
+	/** @host_write_bytes: written to the host */
+	__u64 host_write_bytes;
+	/** @time_ns: engine time now; what the busy times are a part of */
+	__u64 time_ns;
 };
 
 /** enum drm_onpu_region - where a buffer object is */
