@@ -8,6 +8,8 @@
  * computes tiles of D. Between blocks of k the FP32 sums wait in D itself, so every
  * sum still runs through k in increasing order and is never split: storing and loading an FP32
  * value changes no bit. Hence the result does not depend on blocking, kernel or threads.
+ * With a few rows only the second loop is there, over columns: each item packs what it is
+ * about to use of B, since all of it is used just once (stream_item).
  *
  * Rows of an operand are reached through views. A row of a tile that crosses a segment
  * boundary goes through a bounce buffer on the stack; everything else is read and written in place.
@@ -40,6 +42,12 @@
 #define PACK_B_BYTES	((size_t)6 << 20)
 #define TILE_ROWS_MAX	512u	/* tile_m * mr of any kernel */
 #define INLINE_MACS	(1u << 18)	/* below this a second thread is not worth waking */
+#define STREAM_SLIVERS	2u	/* of A: so few rows do not pay for packing all of B */
+#define STREAM_A_BYTES	((size_t)4 << 20)	/* all of A, packed */
+#define STREAM_WORDS	(32u << 10)	/* of B, packed, on the stack of a thread */
+#define STREAM_RUN	1024u	/* bytes of a stored row of B that are read in one go, about */
+#define STREAM_ITEMS	4u	/* for each thread */
+#define CACHE_LINE	64u
 
 static const struct gemm_kernel *const kernels[] = {
 	/* Best first. */
@@ -74,7 +82,9 @@ struct side {
 	enum gemm_mode mode;
 	unsigned int lanes;		/* of a sliver, in memory */
 	unsigned int max_lanes;		/* used ones */
+	uint64_t ahead;			/* bytes from what is read to what is prefetched, or 0 */
 	uint32_t *packed;
+	size_t skip;			/* units of a sliver before the block of k */
 	size_t stride;			/* units from sliver to sliver */
 	uint64_t lane0;			/* the block's first lane in the operand */
 	uint32_t count;			/* lanes of the block */
@@ -94,6 +104,7 @@ struct gemm {
 	bool first, last;		/* block of k */
 	uint32_t items_a;		/* packing loop: items for A, then those for B */
 	uint32_t tiles_m, tiles_n;
+	uint32_t strip, stream_k;	/* columns of an item of a stream, and k at a time */
 	/* With an epilogue: sums of the block, if they have to wait for more k. */
 	uint32_t *sums;
 	size_t sums_ld;
@@ -154,7 +165,16 @@ static uint32_t sliver_start(const struct side *s, uint32_t sliver)
 
 static uint32_t *sliver_data(const struct gemm *g, const struct side *s, uint32_t sliver)
 {
-	return s->packed + sliver * s->stride + (s->is_b ? g->kern->b_head : 0);
+	return s->packed + sliver * s->stride + s->skip + (s->is_b ? g->kern->b_head : 0);
+}
+
+/* Asks for the len bytes that are distance behind p, which may be no memory at all. */
+static inline void prefetch(const uint8_t *p, uint64_t distance, size_t len)
+{
+	uintptr_t at = ((uintptr_t)p + distance) & ~(uintptr_t)(CACHE_LINE - 1);
+
+	for (; at < (uintptr_t)p + distance + len; at += CACHE_LINE)
+		__builtin_prefetch((const void *)at);
 }
 
 /*
@@ -169,6 +189,8 @@ static const uint8_t *fetch(const struct side *s, uint64_t row, uint64_t elem, u
 	const uint8_t *src = gemm_view_at(s->view, off, len);
 	uint8_t raw[FETCH_MAX];
 
+	if (s->ahead && src)
+		prefetch(src, s->ahead, len);
 	if (!s->convert) {
 		if (src)
 			return src;
@@ -566,6 +588,96 @@ static bool run_rows(struct gemm *g, uint32_t kstep, uint32_t mb)
 	return ok;
 }
 
+static bool cancelled(const struct gemm *g)
+{
+	return g->cancel && atomic_load_explicit(g->cancel, memory_order_acquire);
+}
+
+/*
+ * A few rows by many columns: what counts is how fast B comes from memory, once. Nobody packs all
+ * of it; each item has some columns, for all of k, and packs a bit of them at a time, to where
+ * its cache keeps it.
+ */
+static void stream_item(void *arg, size_t index)
+{
+	const struct gemm *all = arg;
+	_Alignas(CACHE_LINE) uint32_t packed[STREAM_WORDS];
+	uint32_t lane = (uint32_t)index * all->strip;
+	struct gemm g = *all;
+
+	g.b.packed = packed;
+	set_block(&g.b, all->b.lane0 + lane, min_u32(all->strip, all->b.count - lane));
+	g.b.per_item = COLS_CHUNK;
+	g.items_a = 0;
+	g.tiles_n = div_up(g.b.slivers, g.kern->tile_n);
+	if (g.sums)
+		g.sums += lane;
+	for (uint64_t k = 0; k < g.desc->k && !cancelled(&g); k += all->stream_k) {
+		set_k(&g, (uint32_t)k, all->stream_k);
+		g.a.skip = (size_t)(k / g.kern->ku) * g.a.lanes;
+		for (uint32_t i = 0; i < div_up(g.b.slivers, COLS_CHUNK); i++)
+			pack_item(&g, i);
+		for (uint32_t i = 0; i < g.tiles_n; i++)
+			(g.desc->epilogue ? panel_item : tile_item)(&g, i);
+	}
+}
+
+/* What an item packs at a time: wide if that makes longer runs in memory, and there are many. */
+static void choose_strip(struct gemm *g)
+{
+	const struct gemm_kernel *kern = g->kern;
+	uint32_t grain = 16u * kern->ku, unit = kern->nr * COLS_CHUNK;
+	uint32_t items = (onpu_pool_threads(g->pool) + 1) * STREAM_ITEMS, k;
+
+	g->strip = kern->nr;
+	if (!g->b.k_contiguous)
+		g->strip = unit * min_u32(div_up(STREAM_RUN * 8 / g->b.bits, unit),
+					  div_up(div_up(g->desc->n, items), unit));
+	g->b.stride = STREAM_WORDS / (g->strip / kern->nr);
+	k = (uint32_t)(g->b.stride - kern->b_head) / kern->nr * kern->ku;
+	g->stream_k = k / grain * grain;
+	g->b.ahead = (uint64_t)g->stream_k * g->b.bits / 8 * (g->b.k_contiguous ? 1 : g->b.ld);
+}
+
+static bool worth_streaming(const struct gemm *g)
+{
+	uint32_t slivers = div_up(g->desc->m, g->kern->mr);
+
+	return slivers <= STREAM_SLIVERS &&
+	       (uint64_t)slivers * g->desc->k * g->kern->a_lanes * 4 / g->kern->ku <= STREAM_A_BYTES;
+}
+
+static int run_stream(struct gemm *g)
+{
+	const struct onpu_gemm_desc *d = g->desc;
+	const struct gemm_kernel *kern = g->kern;
+	size_t a_bytes, sums_bytes = 0;
+	uint8_t *scratch;
+	bool ok;
+
+	choose_strip(g);
+	set_k(g, 0, d->k);
+	g->a.stride = (g->units * kern->a_lanes + 15) & ~(size_t)15;
+	set_block(&g->a, d->m0, d->m);
+	set_block(&g->b, d->n0, d->n);
+	a_bytes = g->a.slivers * g->a.stride * 4;
+	if (d->epilogue && g->stream_k < d->k) {
+		g->sums_ld = (d->n + 15u) & ~15u;
+		sums_bytes = g->sums_ld * d->m * 4;
+	}
+	scratch = onpu_pool_scratch_get(g->pool, a_bytes + sums_bytes);
+	if (!scratch)
+		return -ENOMEM;
+	g->a.packed = (uint32_t *)(void *)scratch;
+	if (sums_bytes)
+		g->sums = (uint32_t *)(void *)(scratch + a_bytes);
+	g->items_a = div_up(g->a.slivers, g->a.per_item);
+	ok = onpu_pool_for(g->pool, g->items_a, pack_item, g, g->cancel) &&
+	     onpu_pool_for(g->pool, div_up(d->n, g->strip), stream_item, g, g->cancel);
+	onpu_pool_scratch_put(g->pool, scratch);
+	return ok && !cancelled(g) ? 0 : -ECANCELED;
+}
+
 static int run(struct gemm *g)
 {
 	const struct onpu_gemm_desc *d = g->desc;
@@ -801,5 +913,5 @@ int onpu_gemm(struct onpu_pool *pool, const struct onpu_gemm_desc *desc,
 	};
 	set_source(&g.a, kern, desc->a_type, &desc->a_scales);
 	set_source(&g.b, kern, desc->b_type, &desc->b_scales);
-	return run(&g);
+	return worth_streaming(&g) ? run_stream(&g) : run(&g);
 }

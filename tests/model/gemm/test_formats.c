@@ -383,13 +383,14 @@ static void test_blocks(void **state)
 	};
 	static const struct { uint32_t m, n, k; } s[] = {
 		{ 19, 37, 530 }, { 13, 9, 1100 }, { 301, 70, 33 }, { 37, 600, 65 },
+		{ 3, 1300, 300 },
 	};
 
 	(void)state;
-	for (unsigned int i = 0; i < 32; i++) {
+	for (unsigned int i = 0; i < 40; i++) {
 		struct problem p = {
-			.m = s[i % 4].m, .n = s[i % 4].n, .k = s[i % 4].k,
-			.a_type = types[i / 4 % 4], .b_type = types[rnd_below(4)],
+			.m = s[i % 5].m, .n = s[i % 5].n, .k = s[i % 5].k,
+			.a_type = types[i / 5 % 4], .b_type = types[rnd_below(4)],
 			.flags = rnd_below(8), .scattered = rnd_below(2),
 		};
 
