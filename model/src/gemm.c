@@ -633,7 +633,7 @@ static void choose_strip(struct gemm *g)
 	if (!g->b.k_contiguous)
 		g->strip = unit * min_u32(div_up(STREAM_RUN * 8 / g->b.bits, unit),
 					  div_up(div_up(g->desc->n, items), unit));
-	g->b.stride = STREAM_WORDS / (g->strip / kern->nr);
+	g->b.stride = STREAM_WORDS / (g->strip / kern->nr) & ~15u;	/* cache lines */
 	k = (uint32_t)(g->b.stride - kern->b_head) / kern->nr * kern->ku;
 	g->stream_k = k / grain * grain;
 	g->b.ahead = (uint64_t)g->stream_k * g->b.bits / 8 * (g->b.k_contiguous ? 1 : g->b.ld);
