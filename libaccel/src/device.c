@@ -64,6 +64,16 @@ int device_query(const struct accel_device *device, uint32_t type, void *data, u
 	return query(device->fd, type, data, size);
 }
 
+/* A driver before 1.2 knows no such question: all zero. */
+static int query_engines(int fd, struct drm_onpu_query_engines *engines)
+{
+	int ret = query(fd, DRM_ONPU_QUERY_ENGINES, engines, sizeof(*engines));
+
+	if (ret == -EINVAL)
+		memset(engines, 0, sizeof(*engines));
+	return ret == -EINVAL ? 0 : ret;
+}
+
 static int read_driver(int fd, struct accel_device_info *info)
 {
 	struct drm_version version = { 0 };
@@ -110,12 +120,24 @@ static void fill_caps(struct accel_device_info *info, const struct drm_onpu_quer
 	info->job_timeout_ms = limits->job_timeout_ms;
 }
 
+static void fill_engines(struct accel_device_info *info, const struct drm_onpu_query_engines *engines)
+{
+	info->macs_per_cycle[0] = engines->macs_32;
+	info->macs_per_cycle[1] = engines->macs_16;
+	info->macs_per_cycle[2] = engines->macs_8;
+	info->macs_per_cycle[3] = engines->macs_4;
+	info->memory_bandwidth = engines->vram_bandwidth;
+	info->host_bandwidth = engines->host_bandwidth;
+	info->packet_ns = engines->packet_ns;
+}
+
 static int read_card(int fd, struct accel_device_info *info)
 {
 	struct drm_onpu_query_device caps;
 	struct drm_onpu_query_memory memory;
 	struct drm_onpu_query_firmware firmware;
 	struct drm_onpu_query_limits limits;
+	struct drm_onpu_query_engines engines;
 	int ret;
 
 	ret = read_driver(fd, info);
@@ -128,7 +150,11 @@ static int read_card(int fd, struct accel_device_info *info)
 	if (!ret)
 		ret = query(fd, DRM_ONPU_QUERY_LIMITS, &limits, sizeof(limits));
 	if (!ret)
+		ret = query_engines(fd, &engines);
+	if (!ret) {
 		fill_caps(info, &caps, &memory, &firmware, &limits);
+		fill_engines(info, &engines);
+	}
 	return ret;
 }
 
@@ -232,6 +258,8 @@ static int read_open_caps(struct accel_device *device)
 	if (!ret)
 		ret = query(device->fd, DRM_ONPU_QUERY_LIMITS, &device->limits,
 			    sizeof(device->limits));
+	if (!ret)
+		ret = query_engines(device->fd, &device->engines);
 	if (ret)
 		return fail(ret, "%s does not answer: %s", device->found.node, strerror(-ret));
 	return 0;
@@ -340,6 +368,7 @@ int accel_device_get_info(struct accel_device *device, struct accel_device_info 
 int accel_device_get_counters(struct accel_device *device, struct accel_device_counters *counters)
 {
 	struct drm_onpu_query_counters from;
+	struct drm_onpu_query_engines engines;
 	struct accel_device_counters local;
 	int ret;
 
@@ -350,6 +379,8 @@ int accel_device_get_counters(struct accel_device *device, struct accel_device_c
 	if (ret)
 		return ret;
 	ret = query(device->fd, DRM_ONPU_QUERY_COUNTERS, &from, sizeof(from));
+	if (!ret)
+		ret = query_engines(device->fd, &engines);
 	if (ret)
 		return fail(ret, "%s does not answer: %s", device->found.node, strerror(-ret));
 	accel_device_counters_init(&local);
@@ -362,5 +393,14 @@ int accel_device_get_counters(struct accel_device *device, struct accel_device_c
 	local.tlb_walks = from.tlb_walks;
 	local.faults = from.faults;
 	local.irqs = from.irqs;
+	local.engine_time_ns = engines.time_ns;
+	local.cores_busy_ns = engines.cores_busy_ns;
+	local.copy_busy_ns = engines.copy_busy_ns;
+	local.memory_busy_ns = engines.vram_busy_ns;
+	local.host_read_busy_ns = engines.host_read_busy_ns;
+	local.host_write_busy_ns = engines.host_write_busy_ns;
+	local.memory_bytes = engines.vram_bytes;
+	local.host_read_bytes = engines.host_read_bytes;
+	local.host_write_bytes = engines.host_write_bytes;
 	return copy_out(counters, &local, sizeof(local), sizeof(local), "accel_device_counters");
 }

@@ -85,5 +85,6 @@ void accel_event_destroy(struct accel_event *event)
 	if (!event || device_is_foreign(event->queue->context->device))
 		return;
 	queue_put(event->queue);
+	profile_put(event->profile);
 	free(event);
 }

@@ -66,6 +66,7 @@ struct accel_device {
 	struct drm_onpu_query_device caps;
 	struct drm_onpu_query_memory memory;
 	struct drm_onpu_query_limits limits;
+	struct drm_onpu_query_engines engines;	/* zero if nobody tells */
 	pthread_mutex_t handles_lock;	/* guards handles, and what closes or imports them */
 	struct shared_handle *handles;
 };
@@ -221,6 +222,9 @@ struct job {
 	uint64_t point;
 	uint32_t arena_end;	/* 0: it used @own */
 	struct bo *own;		/* command memory of a large submission, or NULL */
+	struct profile *profile;	/* of the event, or NULL */
+	const struct onpu_stamp *stamps;	/* in the command memory */
+	unsigned int stamp_count;
 	unsigned int buffer_count;
 	struct accel_buffer *buffers[];
 };
@@ -246,6 +250,7 @@ struct accel_queue {
 	unsigned int dependency_room;
 	atomic_uint_fast64_t submitted;
 	atomic_bool destroyed;
+	atomic_bool profiling;	/* new submissions with an event get stamps */
 	pthread_mutex_t state_lock;	/* guards state; innermost */
 	bool state_final;
 	struct drm_onpu_queue_get_state state;
@@ -259,6 +264,7 @@ struct submission {
 	unsigned int desc_count;
 	struct accel_buffer *const *buffers;
 	unsigned int buffer_count;
+	struct profile *profile;	/* packets get stamps for it; or NULL */
 };
 
 void queue_get(struct accel_queue *queue);
@@ -307,9 +313,22 @@ int queue_dead(struct accel_queue *queue);
 struct accel_event {
 	struct accel_queue *queue;
 	uint64_t point;
+	struct profile *profile;	/* or NULL */
 };
 
 struct accel_event *event_alloc(struct accel_queue *queue);
+
+/* ---- profile.c ---- */
+
+/* Of one submission: shared by its job, which fills it in, and its event. */
+struct profile;
+
+struct profile *profile_create(void);
+void profile_get(struct profile *profile);
+void profile_put(struct profile *profile);
+/* From the stamps of a job that is done without error. */
+void profile_fill(struct profile *profile, const struct accel_device *device,
+		  const struct onpu_stamp *stamps, unsigned int count);
 
 /* ---- status.c, besides the above ---- */
 

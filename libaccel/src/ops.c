@@ -80,7 +80,7 @@ int accel_copy_async(struct accel_queue *queue, struct accel_buffer *target, uin
 	struct accel_buffer *const buffers[] = { target, source };
 	const uint64_t offsets[] = { target_offset, source_offset };
 	struct onpu_packet packet;
-	const struct submission submission = { &packet, 1, NULL, 0, buffers, 2 };
+	const struct submission submission = { &packet, 1, NULL, 0, buffers, 2, NULL };
 	int ret;
 
 	api_begin(__func__);
@@ -94,7 +94,7 @@ int accel_copy(struct accel_queue *queue, struct accel_buffer *target, uint64_t 
 	struct accel_buffer *const buffers[] = { target, source };
 	const uint64_t offsets[] = { target_offset, source_offset };
 	struct onpu_packet packet;
-	const struct submission submission = { &packet, 1, NULL, 0, buffers, 2 };
+	const struct submission submission = { &packet, 1, NULL, 0, buffers, 2, NULL };
 	int ret;
 
 	api_begin(__func__);
@@ -126,7 +126,7 @@ int accel_fill_async(struct accel_queue *queue, struct accel_buffer *buffer, uin
 		     uint64_t size, uint32_t pattern, struct accel_event **event)
 {
 	struct onpu_packet packet;
-	const struct submission submission = { &packet, 1, NULL, 0, &buffer, 1 };
+	const struct submission submission = { &packet, 1, NULL, 0, &buffer, 1, NULL };
 	int ret;
 
 	api_begin(__func__);
@@ -138,7 +138,7 @@ int accel_fill(struct accel_queue *queue, struct accel_buffer *buffer, uint64_t 
 	       uint64_t size, uint32_t pattern)
 {
 	struct onpu_packet packet;
-	const struct submission submission = { &packet, 1, NULL, 0, &buffer, 1 };
+	const struct submission submission = { &packet, 1, NULL, 0, &buffer, 1, NULL };
 	int ret;
 
 	api_begin(__func__);

@@ -43,6 +43,12 @@ uint64_t queue_done(const struct accel_queue *queue)
 
 static void free_job(struct accel_queue *queue, struct job *job)
 {
+	if (job->profile) {
+		if (queue_done(queue) >= job->point)
+			profile_fill(job->profile, queue->context->device, job->stamps,
+				     job->stamp_count);
+		profile_put(job->profile);
+	}
 	if (job->arena_end)
 		arena_free_oldest(&queue->arena, job->arena_end);
 	if (job->own) {
@@ -187,6 +193,7 @@ static int init_queue(struct accel_queue *queue, struct accel_context *context, 
 	atomic_init(&queue->refs, 1);
 	atomic_init(&queue->submitted, 0);
 	atomic_init(&queue->destroyed, false);
+	atomic_init(&queue->profiling, false);
 	queue->newest = &queue->oldest;
 	pthread_mutex_init(&queue->lock, NULL);
 	pthread_mutex_init(&queue->state_lock, NULL);

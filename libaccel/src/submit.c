@@ -3,7 +3,8 @@
  * From packets to SUBMIT: command memory, dependencies, one ioctl.
  *
  * A submission is a run of packets in the arena (or, if large, in a buffer object of its
- * own), followed by the SIGNAL that stores its number, followed by the descriptors. It
+ * own), followed by the SIGNAL that stores its number, followed by the descriptors and, when the
+ * queue is profiled, room for a stamp of each packet. It
  * becomes one job, or several in one ioctl where the driver's limits ask for that; the last
  * signals the point of the queue's timeline. Unfinished dependencies are syncs of
  * the first job, those that do not fit go into empty jobs before it.
@@ -86,6 +87,12 @@ static int alloc_commands(struct accel_queue *queue, uint32_t size, struct comma
 	return 0;
 }
 
+static uint32_t stamps_offset(const struct submission *submission)
+{
+	return (uint32_t)((submission->packet_count + 1) * sizeof(struct onpu_packet) +
+			  submission->desc_count * sizeof(struct onpu_matmul_desc));
+}
+
 static void write_commands(const struct accel_queue *queue, const struct submission *submission,
 			   const struct commands *commands, uint64_t point)
 {
@@ -98,6 +105,11 @@ static void write_commands(const struct accel_queue *queue, const struct submiss
 		if (packet.opcode == ONPU_OP_MATMUL)
 			packet.matmul.desc_va = commands->va + packets + packet.matmul.desc_va *
 						sizeof(struct onpu_matmul_desc);
+		if (submission->profile) {
+			packet.flags |= ONPU_PKT_STAMP;
+			packet.stamp.va = commands->va + stamps_offset(submission) +
+					  i * sizeof(struct onpu_stamp);
+		}
 		memcpy(to, &packet, sizeof(packet));
 	}
 	memset(&packet, 0, sizeof(packet));
@@ -226,6 +238,13 @@ static void append_job(struct accel_queue *queue, struct job *job, const struct 
 	job->point = point;
 	job->arena_end = commands->arena_end;
 	job->own = commands->own;
+	job->profile = submission->profile;
+	job->stamps = NULL;
+	if (job->profile) {
+		profile_get(job->profile);
+		job->stamps = (const void *)(commands->pointer + stamps_offset(submission));
+		job->stamp_count = submission->packet_count;
+	}
 	job->buffer_count = submission->buffer_count;
 	for (unsigned int i = 0; i < submission->buffer_count; i++) {
 		job->buffers[i] = submission->buffers[i];
@@ -257,8 +276,9 @@ static int submit_locked(struct accel_queue *queue, const struct submission *sub
 			 struct job *job, uint64_t *point)
 {
 	unsigned int packets = submission->packet_count + 1;
-	uint32_t size = (uint32_t)(packets * sizeof(struct onpu_packet) +
-				   submission->desc_count * sizeof(struct onpu_matmul_desc));
+	uint32_t size = stamps_offset(submission) +
+			(submission->profile ? submission->packet_count : 0) *
+			(uint32_t)sizeof(struct onpu_stamp);
 	struct commands commands = { 0 };
 	int ret;
 
@@ -311,16 +331,23 @@ int queue_submit(struct accel_queue *queue, const struct submission *submission,
 int queue_submit_event(struct accel_queue *queue, const struct submission *submission,
 		       struct accel_event **out)
 {
+	struct submission own = *submission;
+	bool profiling = atomic_load(&queue->profiling);
 	struct accel_event *event = NULL;
 	uint64_t point;
 	int ret;
 
 	if (out) {
 		event = event_alloc(queue);
-		if (!event)
+		if (event && profiling)
+			event->profile = profile_create();
+		if (!event || (profiling && !event->profile)) {
+			accel_event_destroy(event);
 			return fail(-ENOMEM, "out of memory");
+		}
+		own.profile = event->profile;
 	}
-	ret = queue_submit(queue, submission, &point);
+	ret = queue_submit(queue, &own, &point);
 	if (ret) {
 		accel_event_destroy(event);
 		return ret;

@@ -114,6 +114,7 @@ struct queue {
 	pthread_t thread;
 	struct job *first, **last;
 	struct drm_onpu_queue_get_state state;
+	uint64_t ops, moved[3];		/* of the packet: in card memory, read from and written to the host */
 };
 
 struct file {
@@ -132,6 +133,7 @@ static struct file *files[OBJECTS];
 static char root[64];
 static unsigned int cards;
 static uint64_t vram_used;
+static uint64_t engine_time;
 static bool hold;
 static int fail_open;
 static unsigned long fail_request;
@@ -357,6 +359,7 @@ static bool access_vm(struct queue *queue, uint64_t va, void *data, uint64_t siz
 		if (part > size)
 			part = size;
 		memory = file->bos[m->bo].memory + m->offset + (va - m->va);
+		queue->moved[file->bos[m->bo].vram ? 0 : access == ONPU_FAULT_ACCESS_WRITE ? 2 : 1] += part;
 		if (access == ONPU_FAULT_ACCESS_WRITE)
 			memcpy(memory, p, part);
 		else
@@ -434,6 +437,8 @@ static bool matmul(struct queue *queue, uint64_t desc_va)
 		return false;
 	if (desc.reserved0 || desc.reserved[0] || desc.reserved[1])
 		return bad_packet(queue, ONPU_ERR_DESC);
+	memset(queue->moved, 0, sizeof(queue->moved));
+	queue->ops = 2ull * desc.m * desc.n * desc.k * (desc.batch ? desc.batch : 1);
 	if (asks_for_more(&desc)) {
 		uint32_t error = fake_matmul(&desc, access_for_matmul, queue);
 
@@ -496,28 +501,54 @@ static bool fill(struct queue *queue, const struct onpu_packet *packet)
 	return true;
 }
 
+/* An engine time of its own: see the answer to DRM_ONPU_QUERY_ENGINES. */
+static bool store_stamp(struct queue *queue, const struct onpu_packet *packet)
+{
+	struct onpu_stamp stamp = {
+		.start = engine_time, .opcode = packet->opcode, .ops = queue->ops,
+		.vram_bytes = queue->moved[0], .host_read_bytes = queue->moved[1],
+		.host_write_bytes = queue->moved[2], .cores_ns = queue->ops / 4096,
+		.macs = packet->opcode == ONPU_OP_MATMUL ? 512 : 0,
+	};
+
+	engine_time += 200 + stamp.cores_ns + stamp.vram_bytes / 1000 + stamp.host_read_bytes / 10 +
+		       stamp.host_write_bytes / 10;
+	stamp.end = engine_time;
+	return access_vm(queue, packet->stamp.va, &stamp, sizeof(stamp), ONPU_FAULT_ACCESS_WRITE);
+}
+
+static bool execute_opcode(struct queue *queue, const struct onpu_packet *packet)
+{
+	switch (packet->opcode) {
+	case ONPU_OP_MATMUL:
+		return matmul(queue, packet->matmul.desc_va);
+	case ONPU_OP_COPY:
+		return copy(queue, packet);
+	case ONPU_OP_FILL:
+		return fill(queue, packet);
+	case ONPU_OP_SIGNAL:
+		return packet->signal.va % 8 ? bad_packet(queue, ONPU_ERR_PACKET) :
+		       store_word(queue, packet->signal.va, packet->signal.value);
+	default:
+		return bad_packet(queue, ONPU_ERR_OPCODE);
+	}
+}
+
 static bool execute(struct queue *queue, uint64_t va)
 {
 	struct onpu_packet packet;
+	bool stamp;
 
 	if (!access_vm(queue, va, &packet, sizeof(packet), ONPU_FAULT_ACCESS_FETCH))
 		return false;
 	queue->state.opcode = packet.opcode;
-	if (packet.flags || packet.reserved0 || packet.reserved1)
+	stamp = packet.flags == ONPU_PKT_STAMP && packet.opcode != ONPU_OP_SIGNAL;
+	if ((packet.flags && !stamp) || packet.reserved0 || packet.reserved1 ||
+	    (packet.opcode != ONPU_OP_SIGNAL && packet.stamp.va % (stamp ? ONPU_STAMP_ALIGN : UINT64_MAX)))
 		return bad_packet(queue, ONPU_ERR_PACKET);
-	switch (packet.opcode) {
-	case ONPU_OP_MATMUL:
-		return matmul(queue, packet.matmul.desc_va);
-	case ONPU_OP_COPY:
-		return copy(queue, &packet);
-	case ONPU_OP_FILL:
-		return fill(queue, &packet);
-	case ONPU_OP_SIGNAL:
-		return packet.signal.va % 8 ? bad_packet(queue, ONPU_ERR_PACKET) :
-		       store_word(queue, packet.signal.va, packet.signal.value);
-	default:
-		return bad_packet(queue, ONPU_ERR_OPCODE);
-	}
+	queue->ops = 0;
+	memset(queue->moved, 0, sizeof(queue->moved));
+	return execute_opcode(queue, &packet) && (!stamp || store_stamp(queue, &packet));
 }
 
 /* ---- queues ---- */
@@ -1146,7 +1177,13 @@ static int query(struct file *file, struct drm_onpu_dev_query *arg)
 	};
 	const struct drm_onpu_query_firmware firmware = { .version = 0x01020003 };
 	const struct drm_onpu_query_counters counters = { .packets = 7 };
+	const struct drm_onpu_query_engines engines = {
+		.macs_32 = 512, .macs_16 = 4096, .macs_8 = 8192, .macs_4 = 16384, .tile = 16,
+		.packet_ns = 200, .vram_bandwidth = 1000000000000, .host_bandwidth = 10000000000,
+		.time_ns = engine_time,
+	};
 	const struct { const void *data; uint32_t size; } all[] = {
+		[DRM_ONPU_QUERY_ENGINES] = { &engines, sizeof(engines) },
 		[DRM_ONPU_QUERY_DEVICE] = { &device, sizeof(device) },
 		[DRM_ONPU_QUERY_MEMORY] = { &memory, sizeof(memory) },
 		[DRM_ONPU_QUERY_FIRMWARE] = { &firmware, sizeof(firmware) },

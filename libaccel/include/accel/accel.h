@@ -138,6 +138,11 @@ struct accel_device_info {
 	uint32_t job_timeout_ms;	/**< running time after which a submission counts as hung */
 	uint32_t generation;		/**< resets of the card since power-on */
 	uint64_t device_time_ns;	/**< time of the card since power-on */
+	uint32_t macs_per_cycle[4];	/**< of a core: operands of 32, 16, 8 (and 6), 4 bits; the wider counts */
+	uint64_t memory_bandwidth;	/**< bytes per second of card memory */
+	uint64_t host_bandwidth;	/**< bytes per second between card and host, each way */
+	uint32_t packet_ns;		/**< fixed time of an operation on the card */
+	uint32_t reserved;
 };
 
 /** Zeroes @p info and sets its size. */
@@ -147,7 +152,11 @@ static inline void accel_device_info_init(struct accel_device_info *info)
 	info->size = sizeof(*info);
 }
 
-/** Counters of a card since power-on. */
+/**
+ * Counters of a card since power-on. What begins with engine_time_ns is in the card's own time
+ * (hardware.md, "Engine time"): the part of engine_time_ns by which a busy time has risen is the
+ * utilisation of that engine.
+ */
 struct accel_device_counters {
 	size_t size;		/**< in: sizeof(struct accel_device_counters) */
 	uint64_t busy_ns;	/**< time executing packets, summed over slots */
@@ -159,6 +168,15 @@ struct accel_device_counters {
 	uint64_t tlb_walks;	/**< page-table walks */
 	uint64_t faults;	/**< MMU faults */
 	uint64_t irqs;		/**< interrupts sent */
+	uint64_t engine_time_ns;	/**< engine time now; 0: the card does not tell it */
+	uint64_t cores_busy_ns;		/**< time that the matmul cores worked */
+	uint64_t copy_busy_ns;		/**< time that the copy engine worked */
+	uint64_t memory_busy_ns;	/**< time that card memory worked */
+	uint64_t host_read_busy_ns;	/**< time that the way from host to card was in use */
+	uint64_t host_write_busy_ns;	/**< time that the way from card to host was in use */
+	uint64_t memory_bytes;		/**< bytes moved to and from card memory */
+	uint64_t host_read_bytes;	/**< bytes that the card read from the host */
+	uint64_t host_write_bytes;	/**< bytes that the card wrote to the host */
 };
 
 /** Zeroes @p counters and sets its size. */
@@ -648,6 +666,69 @@ ACCEL_API int accel_event_get_status(struct accel_event *event, struct accel_sta
 
 /** Destroys an event. The work goes on. */
 ACCEL_API void accel_event_destroy(struct accel_event *event);
+
+/* ---- Profiling ------------------------------------------------------- */
+
+/**
+ * Switches profiling of a queue on (@p on not 0) or off, as it is at first, for what is
+ * submitted from then on. Work with an event then has the card note when it ran: each operation costs
+ * one more store of 64 bytes.
+ *
+ * Errors: -ENOTSUP (a card or driver that does not tell such times).
+ */
+ACCEL_API int accel_queue_set_profiling(struct accel_queue *queue, int on);
+
+/** What the time of some work was mostly spent on. */
+enum accel_bound {
+	ACCEL_BOUND_OVERHEAD = 0,	/**< the fixed time of its operations */
+	ACCEL_BOUND_COMPUTE = 1,	/**< the cores */
+	ACCEL_BOUND_MEMORY = 2,		/**< card memory */
+	ACCEL_BOUND_HOST = 3		/**< the way between card and host */
+};
+
+/**
+ * When work ran on the card and how well it used it. Times are in the card's own engine time
+ * (hardware.md), which depends on the work alone. Rooflines are the times that the work would take if
+ * only one thing counted: its operations at the peak rate of their types, or its bytes at full bandwidth.
+ * The longest of them is the roof.
+ */
+struct accel_profile {
+	size_t size;			/**< in: sizeof(struct accel_profile) */
+	uint64_t start_ns;		/**< start of the first operation */
+	uint64_t end_ns;		/**< end of the last one */
+	uint64_t operations;		/**< packets that it was */
+	uint64_t ops;			/**< 2 * m * n * k of its matmuls */
+	uint64_t memory_bytes;		/**< bytes moved to and from card memory */
+	uint64_t host_read_bytes;	/**< bytes read from the host */
+	uint64_t host_write_bytes;	/**< bytes written to the host */
+	uint64_t cores_ns;		/**< time that the cores worked, incomplete tiles included */
+	uint32_t bound;			/**< enum accel_bound: what is the roof */
+	uint32_t reserved;
+	double compute_roof_ns;		/**< time of @c ops at peak rate */
+	double memory_roof_ns;		/**< time of @c memory_bytes at full bandwidth */
+	double host_roof_ns;		/**< time of the bytes over PCIe, the busier direction */
+	double ops_per_second;		/**< ops by the time from start to end */
+	double roof_ops_per_second;	/**< ops by the roof: what its intensity allows */
+	double utilisation;		/**< percent: compute_roof_ns of the time from start to end */
+	double memory_utilisation;	/**< percent: memory_roof_ns likewise */
+	double host_utilisation;	/**< percent: host_roof_ns likewise */
+	double roofline;		/**< percent: the roof likewise */
+};
+
+/** Zeroes @p profile and sets its size. */
+static inline void accel_profile_init(struct accel_profile *profile)
+{
+	memset(profile, 0, sizeof(*profile));
+	profile->size = sizeof(*profile);
+}
+
+/**
+ * Tells when the work of an event ran and how well it used the card. Does not wait for it.
+ *
+ * Errors: -EBUSY (not done yet), -EINVAL (submitted without profiling), else as
+ * accel_event_wait() for work that failed.
+ */
+ACCEL_API int accel_event_get_profile(struct accel_event *event, struct accel_profile *profile);
 
 /* ---- Operations ------------------------------------------------------
  *
