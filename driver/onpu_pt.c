@@ -9,18 +9,30 @@
  * (levels 3 to 1) copy every entry, as pointer to the next table or as 2 MiB leaf;
  * level-0 tables only know which entries are valid.
  *
- * An update has three steps. onpu_pt_stock_for_map() and
- * onpu_pt_stock_for_unmap() allocate what the update may need at most, whatever
- * the tables look like by then; they may fail. onpu_pt_map() and onpu_pt_unmap()
- * change the tables from that stock; they cannot fail. onpu_pt_sync() makes the
- * card forget old translations and then frees the tables that became empty.
+ * An update is one map or unmap, or many that happen together, and has four steps:
+ *
+ *  1. onpu_pt_prepare_map() and onpu_pt_prepare_unmap(), for each range in order,
+ *     make the tables that are missing. They come from a stock; when that has too
+ *     few, the range is incomplete, onpu_pt_stock_grow() allocates as many as it
+ *     lacks, without the owner's lock, and the range is prepared again. An empty
+ *     table says the same as none, so they are linked at once: the tree itself
+ *     knows what all ranges have in common, and none is allocated in vain. They are
+ *     *held*, that is, stay although they are empty. Splitting a large page would
+ *     be seen, so that a table is only set aside for it.
+ *  2. onpu_pt_map() and onpu_pt_unmap(), for each range; they cannot fail.
+ *  3. onpu_pt_release(), for each range, lets go of what was held. Instead of step
+ *     2 it undoes step 1.
+ *  4. onpu_pt_sync() makes the card forget old translations and then frees the
+ *     tables that became empty.
+ *
+ * Between the steps, others may take mappings away, but not add any.
  *
  * Every change is one 64-bit store into a live table, and a new table is complete
  * before it is linked, so that jobs that use other parts of the address space,
  * even of a 2 MiB page that is being split, never notice.
  *
- * Locking: the owner serialises all calls for one &struct onpu_pgtable (the VM's
- * lock). After the card is gone the same calls keep the books and leave the
+ * Locking: the owner serialises all calls for one &struct onpu_pgtable
+ * (&onpu_vm.pt_lock). After the card is gone the same calls keep the books and leave the
  * hardware alone; so card memory is only touched within drm_dev_enter(), which
  * each entry point does itself.
  */
@@ -28,6 +40,7 @@
 #include <linux/bitmap.h>
 #include <linux/delay.h>
 #include <linux/ktime.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "onpu_bo.h"
@@ -58,8 +71,14 @@ struct onpu_pt {
 	unsigned int level;
 	/** @used: valid entries */
 	unsigned int used;
-	/** @valid: level 0: which entries are valid */
-	DECLARE_BITMAP(valid, ONPU_MMU_ENTRIES);
+	/** @held: stays when it is empty, an update counts on it */
+	bool held;
+	union {
+		/** @valid: level 0: which entries are valid */
+		DECLARE_BITMAP(valid, ONPU_MMU_ENTRIES);
+		/** @spare: level 1: large pages for whose split a table is set aside */
+		DECLARE_BITMAP(spare, ONPU_MMU_ENTRIES);
+	};
 	/**
 	 * @entry: levels 3 to 1: 0, a leaf as the card sees it (bit 0 set), or
 	 * the address of the next struct onpu_pt
@@ -125,7 +144,7 @@ static struct onpu_pt *pt_alloc(struct onpu_device *odev, bool dir)
 	unsigned int tries;
 	struct onpu_pt *pt;
 
-	pt = kzalloc(struct_size(pt, entry, dir ? ONPU_MMU_ENTRIES : 0), GFP_KERNEL);
+	pt = kzalloc(struct_size(pt, entry, dir ? ONPU_MMU_ENTRIES : 0), GFP_KERNEL_ACCOUNT);
 	if (!pt)
 		return NULL;
 
@@ -157,6 +176,8 @@ static struct onpu_pt *pt_take(struct onpu_pgtable *pgt, struct onpu_pt_stock *s
 
 	pt = list_first_entry(level ? &stock->dirs : &stock->leaves, typeof(*pt), link);
 	list_del_init(&pt->link);
+	if (!level)
+		stock->nr_leaves--;
 	pt->level = level;
 	pgt->tables++;
 	pt_clear(pgt, pt);
@@ -265,6 +286,8 @@ static struct onpu_pt *pt_split(struct onpu_pgtable *pgt, struct onpu_pt_stock *
 						pte & ~ONPU_PTE_ADDR));
 	bitmap_fill(child->valid, ONPU_MMU_ENTRIES);
 	child->used = ONPU_MMU_ENTRIES;
+	/* It is set aside once for the whole update, so it has to stay. */
+	child->held = test_bit(i, pt->spare);
 
 	pt_link(pgt, pt, i, child);
 	/* The 2 MiB translation may be cached still. */
@@ -345,7 +368,7 @@ static void pt_map_run(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
 /**
  * onpu_pt_map() - map a range of a buffer object
  * @pgt: page tables
- * @stock: tables, from onpu_pt_stock_for_map() with the same range
+ * @stock: stock that the same range was prepared with
  * @bo: buffer object; it does not move while it is mapped; or NULL for nothing,
  *	which reads as zero
  * @bo_offset: first byte of it, page aligned
@@ -403,7 +426,7 @@ static void pt_unmap_level(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock
 		}
 
 		pt_unmap_level(pgt, stock, child, va, next);
-		if (!child->used) {
+		if (!child->used && !child->held) {
 			pt_clear_entry(pgt, pt, i);
 			pt_bury(pgt, child);
 		}
@@ -413,7 +436,7 @@ static void pt_unmap_level(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock
 /**
  * onpu_pt_unmap() - unmap a range
  * @pgt: page tables
- * @stock: tables, from onpu_pt_stock_for_unmap() for this range
+ * @stock: stock that the same range was prepared with
  * @va: address, page aligned
  * @size: bytes, page aligned; holes are fine
  */
@@ -433,96 +456,301 @@ void onpu_pt_unmap(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
  */
 void onpu_pt_stock_init(struct onpu_pt_stock *stock)
 {
+	memset(stock, 0, sizeof(*stock));
 	INIT_LIST_HEAD(&stock->dirs);
 	INIT_LIST_HEAD(&stock->leaves);
+	stock->huge.start = ~0ull;
 }
 
-static int pt_stock_add(struct onpu_device *odev, struct list_head *list, bool dir, u64 count)
-{
-	for (; count; count--) {
-		struct onpu_pt *pt = pt_alloc(odev, dir);
+/* --- before an update: the tables that it needs ----------------------------------- */
 
-		if (!pt)
-			return -ENOMEM;
-		list_add(&pt->link, list);
-		cond_resched();
+/* Begins to prepare a range, perhaps not for the first time. */
+static void prepare_begin(struct onpu_pt_stock *stock)
+{
+	unsigned int i;
+
+	stock->lacks.dirs = 0;
+	stock->lacks.leaves = 0;
+	for (i = 0; i < ARRAY_SIZE(stock->lacks.last); i++)
+		stock->lacks.last[i] = ~0ull;
+	stock->extra = 0;
+	stock->small = ~0ull;
+}
+
+/* Whether the range is complete; then what it needs beyond the tree is set aside. */
+static bool prepare_end(struct onpu_pt_stock *stock)
+{
+	unsigned int left = stock->nr_leaves - stock->nr_spare;
+
+	if (stock->extra > left)
+		stock->lacks.leaves += stock->extra - left;
+	if (stock->lacks.dirs || stock->lacks.leaves)
+		return false;
+
+	stock->nr_spare += stock->extra;
+	return true;
+}
+
+/* Counts the tables from level @from down to @to that are missing at @va, each once. */
+static void prepare_count(struct onpu_pt_stock *stock, u64 va, unsigned int from, unsigned int to)
+{
+	unsigned int level;
+
+	for (level = from + 1; level-- > to;) {
+		u64 which = va >> ONPU_MMU_SHIFT(level + 1);
+
+		if (stock->lacks.last[level] == which)
+			continue;
+		stock->lacks.last[level] = which;
+		if (level)
+			stock->lacks.dirs++;
+		else
+			stock->lacks.leaves++;
 	}
-
-	return 0;
 }
 
-/* Entries of a table of @level that a range touches. */
-static u64 pt_count(unsigned int level, u64 va, u64 size)
+/* Sets a table aside for the split of the large page behind entry @i of level 1. */
+static void prepare_split(struct onpu_pt_stock *stock, struct onpu_pt *pt, unsigned int i)
 {
-	return ((va + size - 1) >> ONPU_MMU_SHIFT(level)) - (va >> ONPU_MMU_SHIFT(level)) + 1;
+	if (test_bit(i, pt->spare))
+		return;
+
+	if (stock->nr_leaves > stock->nr_spare) {
+		stock->nr_spare++;
+		__set_bit(i, pt->spare);
+	} else {
+		stock->lacks.leaves++;
+	}
 }
 
-/* Level-0 tables that onpu_pt_map() fills for the same arguments. */
-static u64 pt_count_leaf_tables(struct onpu_device *odev, struct onpu_bo *bo,
-				u64 bo_offset, u64 va, u64 size)
+/*
+ * An earlier range of the same update makes large pages around there, which are not in
+ * the tree yet: a table for each time that one may have to be split.
+ */
+static void prepare_maybe_split(struct onpu_pt_stock *stock, u64 va)
 {
-	u64 tables = 0, last = ~0ull;
+	if (va >= stock->huge.start && va < stock->huge.end)
+		stock->extra++;
+}
 
-	while (size) {
-		u64 run = size, step = 0, place;
-		u64 addr = pt_extent(bo, bo_offset, va, &run, &place);
+/* Has tables made down to @level. */
+static void prepare_path(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock, u64 va,
+			 unsigned int level)
+{
+	struct onpu_pt *pt = pgt->root;
 
-		while (step < run) {
-			if (pt_fits_huge(odev, va + step, addr + step, run - step)) {
-				step += HUGE_SIZE;
-				continue;
+	while (pt->level > level) {
+		unsigned int i = pt_index(pt->level, va), next = pt->level - 1;
+		struct onpu_pt *child = pt_child(pt, i);
+
+		if (!child && pt->entry[i]) {
+			prepare_split(stock, pt, i);
+			return;
+		}
+		if (!child) {
+			if (next ? list_empty(&stock->dirs) : stock->nr_leaves <= stock->nr_spare) {
+				prepare_count(stock, va, next, level);
+				return;
 			}
-			if ((va + step) >> ONPU_MMU_HUGE_SHIFT != last) {
-				last = (va + step) >> ONPU_MMU_HUGE_SHIFT;
-				tables++;
-			}
+			child = pt_take(pgt, stock, next);
+			pt_link(pgt, pt, i, child);
+		}
+		child->held = true;
+		pt = child;
+	}
+}
+
+/* Scattered pages have their table in common. */
+static void prepare_small(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock, u64 va)
+{
+	if (va >> ONPU_MMU_HUGE_SHIFT == stock->small)
+		return;
+
+	stock->small = va >> ONPU_MMU_HUGE_SHIFT;
+	prepare_path(pgt, stock, va, 0);
+	prepare_maybe_split(stock, va);
+}
+
+/* For pt_map_run() with the same arguments. */
+static void prepare_run(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock, u64 va,
+			u64 addr, u64 run)
+{
+	u64 step = 0, len;
+
+	while (step < run) {
+		if (pt_fits_huge(pgt->odev, va + step, addr + step, run - step)) {
+			/* All large pages of a table. */
+			len = pt_entry_end(2, va + step, va + run) - (va + step);
+			prepare_path(pgt, stock, va + step, 1);
+			step += ALIGN_DOWN(len, HUGE_SIZE);
+		} else {
+			prepare_small(pgt, stock, va + step);
 			step = pt_entry_end(1, va + step, va + run) - va;
 		}
-		va += run;
-		bo_offset += run;
-		size -= run;
 	}
-
-	return tables;
 }
 
-/**
- * onpu_pt_stock_for_unmap() - allocate what an unmap may need
- * @odev: card
- * @stock: stock to add to
- *
- * That is a table for the 2 MiB page at either end.
- *
- * Return: 0 or -ENOMEM; what was added stays in @stock.
- */
-int onpu_pt_stock_for_unmap(struct onpu_device *odev, struct onpu_pt_stock *stock)
+/* Whether a run has large pages; they matter to the ranges that follow. */
+static bool run_has_huge(struct onpu_device *odev, u64 va, u64 addr, u64 run)
 {
-	return pt_stock_add(odev, &stock->leaves, false, 2);
+	u64 skip = ALIGN(va, HUGE_SIZE) - va;
+
+	return skip < run && pt_fits_huge(odev, va + skip, addr + skip, run - skip);
+}
+
+static void note_huge(struct onpu_pt_stock *stock, u64 va, u64 size)
+{
+	stock->huge.start = min(stock->huge.start, ALIGN_DOWN(va, HUGE_SIZE));
+	stock->huge.end = max(stock->huge.end, ALIGN(va + size, HUGE_SIZE));
 }
 
 /**
- * onpu_pt_stock_for_map() - allocate what a map may need
- * @odev: card
- * @stock: stock to add to
+ * onpu_pt_prepare_map() - make the tables that a map needs
+ * @pgt: page tables
+ * @stock: stock of the update
  * @bo: arguments of the onpu_pt_map() to come
  * @bo_offset: likewise
  * @va: likewise
  * @size: likewise
  *
- * Return: 0 or -ENOMEM; what was added stays in @stock.
+ * Return: false when the stock has too few: onpu_pt_stock_grow(), and again.
  */
-int onpu_pt_stock_for_map(struct onpu_device *odev, struct onpu_pt_stock *stock,
-			  struct onpu_bo *bo, u64 bo_offset, u64 va, u64 size)
+bool onpu_pt_prepare_map(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
+			 struct onpu_bo *bo, u64 bo_offset, u64 va, u64 size)
 {
-	u64 dirs = pt_count(3, va, size) + pt_count(2, va, size);
-	u64 leaves = pt_count_leaf_tables(odev, bo, bo_offset, va, size);
-	int ret;
+	u64 done, run;
+	bool huge = false;
+	int idx;
 
-	ret = pt_stock_add(odev, &stock->dirs, true, dirs);
-	if (ret)
-		return ret;
+	prepare_begin(stock);
+	pt_begin(pgt, &idx);
+	for (done = 0; done < size; done += run) {
+		u64 start = va + done, addr, place;
 
-	return pt_stock_add(odev, &stock->leaves, false, leaves);
+		run = size - done;
+		addr = pt_extent(bo, bo_offset + done, start, &run, &place);
+		huge = huge || run_has_huge(pgt->odev, start, addr, run);
+		prepare_run(pgt, stock, start, addr, run);
+	}
+	pt_end(pgt, idx);
+
+	if (!prepare_end(stock))
+		return false;
+	if (huge)
+		note_huge(stock, va, size);
+	return true;
+}
+
+static void prepare_edge(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock, u64 va)
+{
+	struct onpu_pt *pt = pgt->root;
+
+	prepare_maybe_split(stock, va);
+	while (pt && pt->level > 1)
+		pt = pt_child(pt, pt_index(pt->level, va));
+	if (pt && pt->entry[pt_index(1, va)] & ONPU_PTE_VALID)
+		prepare_split(stock, pt, pt_index(1, va));
+}
+
+/**
+ * onpu_pt_prepare_unmap() - set aside the tables that an unmap needs
+ * @pgt: page tables
+ * @stock: stock of the update
+ * @va: arguments of the onpu_pt_unmap() to come
+ * @size: likewise
+ *
+ * Return: false when the stock has too few: onpu_pt_stock_grow(), and again.
+ */
+bool onpu_pt_prepare_unmap(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
+			   u64 va, u64 size)
+{
+	u64 end = va + size;
+
+	/* Large pages at the ends are split, those between go as a whole. */
+	prepare_begin(stock);
+	if (!IS_ALIGNED(va, HUGE_SIZE))
+		prepare_edge(pgt, stock, va);
+	if (!IS_ALIGNED(end, HUGE_SIZE))
+		prepare_edge(pgt, stock, end);
+
+	return prepare_end(stock);
+}
+
+static void pt_release_level(struct onpu_pgtable *pgt, struct onpu_pt *pt, u64 va, u64 end)
+{
+	u64 next;
+
+	for (; va < end; va = next) {
+		unsigned int i = pt_index(pt->level, va);
+		struct onpu_pt *child = pt_child(pt, i);
+
+		next = pt_entry_end(pt->level, va, end);
+		if (pt->level == 1)
+			__clear_bit(i, pt->spare);
+		if (!child)
+			continue;
+
+		if (child->level)
+			pt_release_level(pgt, child, va, next);
+		child->held = false;
+		if (!child->used) {
+			pt_clear_entry(pgt, pt, i);
+			pt_bury(pgt, child);
+		}
+	}
+}
+
+/**
+ * onpu_pt_release() - let go of the tables that a range was prepared with
+ * @pgt: page tables
+ * @va: address, page aligned
+ * @size: bytes, page aligned
+ *
+ * Those that are empty go with the next onpu_pt_sync().
+ */
+void onpu_pt_release(struct onpu_pgtable *pgt, u64 va, u64 size)
+{
+	int idx;
+
+	pt_begin(pgt, &idx);
+	pt_release_level(pgt, pgt->root, va, va + size);
+	pt_end(pgt, idx);
+}
+
+static int stock_add(struct onpu_device *odev, struct onpu_pt_stock *stock, bool dir)
+{
+	struct onpu_pt *pt = pt_alloc(odev, dir);
+
+	if (!pt)
+		return -ENOMEM;
+
+	list_add(&pt->link, dir ? &stock->dirs : &stock->leaves);
+	if (!dir)
+		stock->nr_leaves++;
+	cond_resched();
+
+	return 0;
+}
+
+/**
+ * onpu_pt_stock_grow() - allocate the tables that a range lacks
+ * @odev: card
+ * @stock: stock
+ *
+ * Without the owner's lock: what makes room for a table may take mappings away.
+ *
+ * Return: 0, or -ENOMEM or -EINTR; what was added stays in @stock.
+ */
+int onpu_pt_stock_grow(struct onpu_device *odev, struct onpu_pt_stock *stock)
+{
+	int ret = 0;
+
+	for (; !ret && stock->lacks.dirs; stock->lacks.dirs--)
+		ret = stock_add(odev, stock, true);
+	for (; !ret && stock->lacks.leaves; stock->lacks.leaves--)
+		ret = stock_add(odev, stock, false);
+
+	return ret ?: fatal_signal_pending(current) ? -EINTR : 0;
 }
 
 static void pt_free_list(struct onpu_device *odev, struct list_head *list)
@@ -543,81 +771,89 @@ void onpu_pt_stock_fini(struct onpu_device *odev, struct onpu_pt_stock *stock)
 {
 	pt_free_list(odev, &stock->dirs);
 	pt_free_list(odev, &stock->leaves);
+	onpu_pt_stock_init(stock);
 }
 
 /**
  * onpu_pt_map_card() - map card memory as such
- * @pgt: page tables
+ * @pgt: page tables, which nobody else uses yet
  * @addr: offset in card memory, page aligned
  * @va: address, page aligned, with nothing mapped there
  * @size: bytes, page aligned
  * @bits: ONPU_PTE_READ, WRITE and PRIV
  *
- * Return: 0 or -ENOMEM.
+ * Return: 0, -ENOMEM or -EINTR.
  */
 int onpu_pt_map_card(struct onpu_pgtable *pgt, u64 addr, u64 va, u64 size, u64 bits)
 {
 	struct onpu_pt_stock stock;
-	u64 leaves = pt_count(1, va, size);
+	bool complete;
 	int ret, idx;
 
-	/* Tables of level 0 for what 2 MiB pages do not cover: the ends, or all. */
-	if (pt_fits_huge(pgt->odev, va, addr, HUGE_SIZE))
-		leaves = IS_ALIGNED(size, HUGE_SIZE) ? 0 : 1;
-
 	onpu_pt_stock_init(&stock);
-	ret = pt_stock_add(pgt->odev, &stock.dirs, true, pt_count(3, va, size) +
-			   pt_count(2, va, size));
-	if (!ret)
-		ret = pt_stock_add(pgt->odev, &stock.leaves, false, leaves);
+	do {
+		prepare_begin(&stock);
+		pt_begin(pgt, &idx);
+		prepare_run(pgt, &stock, va, addr, size);
+		pt_end(pgt, idx);
+		complete = prepare_end(&stock);
+		ret = complete ? 0 : onpu_pt_stock_grow(pgt->odev, &stock);
+	} while (!complete && !ret);
+
 	if (!ret) {
 		pt_begin(pgt, &idx);
 		pt_map_run(pgt, &stock, va, addr, size, bits | ONPU_PTE_VALID | ONPU_PTE_LEAF);
 		pt_end(pgt, idx);
 	}
+	onpu_pt_release(pgt, va, size);
 	onpu_pt_stock_fini(pgt->odev, &stock);
 
 	return ret;
 }
 
+static u64 window_table(struct onpu_pgtable *pgt, u64 va)
+{
+	struct onpu_pt *pt = pgt->root;
+
+	while (pt->level)
+		pt = pt_child(pt, pt_index(pt->level, va));
+
+	return onpu_vram_page_offset(pt->page);
+}
+
 /**
  * onpu_pt_make_window() - make empty tables whose entries the caller writes
- * @pgt: page tables
+ * @pgt: page tables, which nobody else uses yet
  * @va: address, aligned to 2 MiB, with nothing mapped there
  * @tables: level-0 tables, that is pieces of 2 MiB
  * @offsets: set to where each of them is in card memory
  *
- * The tables live as long as the page tables.
+ * The tables live as long as the page tables: they are held for good.
  *
- * Return: 0 or -ENOMEM.
+ * Return: 0, -ENOMEM or -EINTR.
  */
 int onpu_pt_make_window(struct onpu_pgtable *pgt, u64 va, unsigned int tables, u64 *offsets)
 {
-	u64 size = (u64)tables << ONPU_MMU_HUGE_SHIFT;
 	struct onpu_pt_stock stock;
+	bool complete;
 	unsigned int i;
 	int ret, idx;
 
 	onpu_pt_stock_init(&stock);
-	ret = pt_stock_add(pgt->odev, &stock.dirs, true, pt_count(3, va, size) +
-			   pt_count(2, va, size));
-	if (!ret)
-		ret = pt_stock_add(pgt->odev, &stock.leaves, false, tables);
-	if (ret)
-		goto out_fini;
+	do {
+		prepare_begin(&stock);
+		pt_begin(pgt, &idx);
+		for (i = 0; i < tables; i++)
+			prepare_path(pgt, &stock, va + i * HUGE_SIZE, 0);
+		pt_end(pgt, idx);
+		complete = prepare_end(&stock);
+		ret = complete ? 0 : onpu_pt_stock_grow(pgt->odev, &stock);
+	} while (!complete && !ret);
 
-	pt_begin(pgt, &idx);
-	for (i = 0; i < tables; i++, va += HUGE_SIZE) {
-		struct onpu_pt *pt = pgt->root;
-
-		while (pt->level)
-			pt = pt_descend(pgt, &stock, pt, pt_index(pt->level, va));
-		offsets[i] = onpu_vram_page_offset(pt->page);
-	}
-	pt_end(pgt, idx);
-
-out_fini:
+	for (i = 0; !ret && i < tables; i++)
+		offsets[i] = window_table(pgt, va + i * HUGE_SIZE);
 	onpu_pt_stock_fini(pgt->odev, &stock);
+
 	return ret;
 }
 

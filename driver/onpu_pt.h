@@ -40,6 +40,30 @@ struct onpu_pt_stock {
 	struct list_head dirs;
 	/** @leaves: tables of level 0 */
 	struct list_head leaves;
+	/** @nr_leaves: how many @leaves has */
+	unsigned int nr_leaves;
+	/** @nr_spare: how many of them are set aside */
+	unsigned int nr_spare;
+	/** @extra: how many the range that is being prepared may need beyond the tree */
+	unsigned int extra;
+	/** @small: number of the 2 MiB piece whose small pages were prepared last */
+	u64 small;
+	/** @lacks: what that range lacks */
+	struct {
+		/** @lacks.dirs: tables of levels 1 and 2 */
+		unsigned int dirs;
+		/** @lacks.leaves: tables of level 0 */
+		unsigned int leaves;
+		/** @lacks.last: by level, the table that was counted last */
+		u64 last[3];
+	} lacks;
+	/** @huge: around the large pages that ranges prepared so far will make */
+	struct {
+		/** @huge.start: first byte */
+		u64 start;
+		/** @huge.end: first byte behind */
+		u64 end;
+	} huge;
 };
 
 int onpu_pgtable_init(struct onpu_pgtable *pgt, struct onpu_device *odev, u32 asid);
@@ -48,11 +72,14 @@ u64 onpu_pgtable_root(const struct onpu_pgtable *pgt);
 u64 onpu_pgtable_bytes(const struct onpu_pgtable *pgt);
 
 void onpu_pt_stock_init(struct onpu_pt_stock *stock);
-int onpu_pt_stock_for_map(struct onpu_device *odev, struct onpu_pt_stock *stock,
-			  struct onpu_bo *bo, u64 bo_offset, u64 va, u64 size);
-int onpu_pt_stock_for_unmap(struct onpu_device *odev, struct onpu_pt_stock *stock);
+int onpu_pt_stock_grow(struct onpu_device *odev, struct onpu_pt_stock *stock);
 void onpu_pt_stock_fini(struct onpu_device *odev, struct onpu_pt_stock *stock);
 
+bool onpu_pt_prepare_map(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
+			 struct onpu_bo *bo, u64 bo_offset, u64 va, u64 size);
+bool onpu_pt_prepare_unmap(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
+			   u64 va, u64 size);
+void onpu_pt_release(struct onpu_pgtable *pgt, u64 va, u64 size);
 void onpu_pt_map(struct onpu_pgtable *pgt, struct onpu_pt_stock *stock,
 		 struct onpu_bo *bo, u64 bo_offset, u64 va, u64 size, u64 bits);
 int onpu_pt_map_card(struct onpu_pgtable *pgt, u64 addr, u64 va, u64 size, u64 bits);

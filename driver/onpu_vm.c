@@ -16,7 +16,7 @@
  *
  * VM_BIND is synchronous and all or nothing. Everything that can fail comes
  * first: arguments, memory for mappings (three per MAP, two per UNMAP cover any
- * split), page tables, locks, links between VM and buffer objects. Then all
+ * split), locks, links between VM and buffer objects, page tables. Then all
  * operations happen, and none of the steps can fail. The wait for the card's TLB
  * is outside the reservations, so that submissions to other parts go on; until it
  * is over, the buffer objects that were unmapped do not move.
@@ -285,6 +285,55 @@ static void vm_free(struct drm_gpuvm *gpuvm)
 	kfree(vm);
 }
 
+/* --- page tables ahead of an update ---------------------------------------------- */
+
+/**
+ * onpu_vm_prepare_map() - make the page tables that a map needs
+ * @vm: address space
+ * @stock: stock of the update
+ * @bo: buffer object, which does not move meanwhile, or NULL
+ * @bo_offset: first byte of it
+ * @va: address
+ * @size: bytes
+ *
+ * For one update at a time in each half of the address space. Ends by
+ * onpu_pt_release(), also when it fails.
+ *
+ * Return: 0, -ENOMEM or -EINTR.
+ */
+int onpu_vm_prepare_map(struct onpu_vm *vm, struct onpu_pt_stock *stock, struct onpu_bo *bo,
+			u64 bo_offset, u64 va, u64 size)
+{
+	bool complete;
+	int ret;
+
+	do {
+		mutex_lock(&vm->pt_lock);
+		onpu_recovery_touch(vm->odev);
+		complete = onpu_pt_prepare_map(&vm->pgt, stock, bo, bo_offset, va, size);
+		onpu_recovery_untouch(vm->odev);
+		mutex_unlock(&vm->pt_lock);
+		ret = complete ? 0 : onpu_pt_stock_grow(vm->odev, stock);
+	} while (!complete && !ret);
+
+	return ret;
+}
+
+static int vm_prepare_unmap(struct onpu_vm *vm, struct onpu_pt_stock *stock, u64 va, u64 size)
+{
+	bool complete;
+	int ret;
+
+	do {
+		mutex_lock(&vm->pt_lock);
+		complete = onpu_pt_prepare_unmap(&vm->pgt, stock, va, size);
+		mutex_unlock(&vm->pt_lock);
+		ret = complete ? 0 : onpu_pt_stock_grow(vm->odev, stock);
+	} while (!complete && !ret);
+
+	return ret;
+}
+
 /* --- kernel half ---------------------------------------------------------------- */
 
 static int kernel_map_insert(struct onpu_vm *vm, struct onpu_kernel_map *map, u32 flags)
@@ -305,16 +354,18 @@ static int kernel_map_insert(struct onpu_vm *vm, struct onpu_kernel_map *map, u3
 		return ret;
 
 	onpu_pt_stock_init(&stock);
-	ret = onpu_pt_stock_for_map(vm->odev, &stock, map->bo, 0, map->node.start,
-				    map->node.size);
+	ret = onpu_vm_prepare_map(vm, &stock, map->bo, 0, map->node.start, map->node.size);
+	mutex_lock(&vm->pt_lock);
 	if (!ret) {
-		mutex_lock(&vm->pt_lock);
 		onpu_pt_map(&vm->pgt, &stock, map->bo, 0, map->node.start, map->node.size, bits);
 		ret = onpu_pt_sync(&vm->pgt);
 		if (ret)
 			onpu_pt_unmap(&vm->pgt, &stock, map->node.start, map->node.size);
-		mutex_unlock(&vm->pt_lock);
 	}
+	onpu_pt_release(&vm->pgt, map->node.start, map->node.size);
+	/* Empty tables that are left of it; otherwise it has nothing to do. */
+	onpu_pt_sync(&vm->pgt);
+	mutex_unlock(&vm->pt_lock);
 	if (ret)
 		drm_mm_remove_node(&map->node);
 	onpu_pt_stock_fini(vm->odev, &stock);
@@ -638,10 +689,9 @@ static int bind_prepare(struct onpu_bind_ctx *ctx)
 	return 0;
 }
 
-/* Allocates page tables, enough for where the buffer objects are now. */
+/* Makes page tables, for where the buffer objects are now. */
 static int bind_prepare_tables(struct onpu_bind_ctx *ctx)
 {
-	struct onpu_device *odev = ctx->vm->odev;
 	u32 i;
 	int ret;
 
@@ -652,10 +702,10 @@ static int bind_prepare_tables(struct onpu_bind_ctx *ctx)
 		bind->defer = bind->bo &&
 			      (bind->vm_bo->evicted || !onpu_place_is_usable(bind->bo));
 		if (map && !bind->defer)
-			ret = onpu_pt_stock_for_map(odev, &ctx->stock, bind->bo, bind->op.bo_offset,
-						    bind->op.va, bind->op.size);
+			ret = onpu_vm_prepare_map(ctx->vm, &ctx->stock, bind->bo,
+						  bind->op.bo_offset, bind->op.va, bind->op.size);
 		else
-			ret = onpu_pt_stock_for_unmap(odev, &ctx->stock);
+			ret = vm_prepare_unmap(ctx->vm, &ctx->stock, bind->op.va, bind->op.size);
 		if (ret)
 			return ret;
 		if (fatal_signal_pending(current))
@@ -802,11 +852,33 @@ static int bind_check_room(struct onpu_bind_ctx *ctx)
 	return more && vm->mappings + more > ONPU_MAX_MAPPINGS ? -ENOSPC : 0;
 }
 
+/* Does all of it, or nothing; with all locks but that of the page tables held. */
+static int bind_locked(struct onpu_bind_ctx *ctx)
+{
+	struct onpu_vm *vm = ctx->vm;
+	int ret;
+	u32 i;
+
+	ret = bind_link_bos(ctx);
+	if (ret)
+		return ret;
+	ret = bind_prepare_tables(ctx);
+
+	mutex_lock(&vm->pt_lock);
+	if (!ret)
+		bind_commit(ctx);
+	for (i = 0; i < ctx->count; i++)
+		onpu_pt_release(&vm->pgt, ctx->binds[i].op.va, ctx->binds[i].op.size);
+	mutex_unlock(&vm->pt_lock);
+
+	return ret;
+}
+
 static int bind_run(struct onpu_bind_ctx *ctx)
 {
 	struct onpu_vm *vm = ctx->vm;
 	struct drm_exec exec;
-	int ret;
+	int ret, err;
 
 	ret = mutex_lock_interruptible(&vm->lock);
 	if (ret)
@@ -820,28 +892,20 @@ static int bind_run(struct onpu_bind_ctx *ctx)
 
 	ret = bind_lock(ctx, &exec);
 	if (!ret)
-		ret = bind_link_bos(ctx);
-	if (!ret)
-		ret = bind_prepare_tables(ctx);
-	if (!ret) {
-		mutex_lock(&vm->pt_lock);
-		bind_commit(ctx);
-		mutex_unlock(&vm->pt_lock);
-	}
+		ret = bind_locked(ctx);
 	bind_unlink_bos(ctx);
 	drm_exec_fini(&exec);
 
-	if (!ret) {
-		mutex_lock(&vm->pt_lock);
-		ret = onpu_pt_sync(&vm->pgt);
-		mutex_unlock(&vm->pt_lock);
-	} else {
+	/* After an error: of the tables that were made. */
+	mutex_lock(&vm->pt_lock);
+	err = onpu_pt_sync(&vm->pgt);
+	mutex_unlock(&vm->pt_lock);
+	if (ret)
 		/* There may be another try. */
 		onpu_pt_stock_fini(vm->odev, &ctx->stock);
-	}
 	mutex_unlock(&vm->lock);
 
-	return ret;
+	return ret ?: err;
 }
 
 static void bind_fini(struct onpu_bind_ctx *ctx)

@@ -105,24 +105,31 @@ static int vm_rebind(struct drm_gpuvm_bo *vm_bo)
 
 	onpu_pt_stock_init(&stock);
 	drm_gpuvm_bo_for_each_va(va, vm_bo) {
-		ret = onpu_pt_stock_for_map(vm->odev, &stock, bo, va->gem.offset,
-					    va->va.addr, va->va.range);
+		ret = onpu_vm_prepare_map(vm, &stock, bo, va->gem.offset, va->va.addr,
+					  va->va.range);
 		if (ret)
-			goto out_fini;
+			break;
 	}
 
-	/* Entries that were not valid need no sync. */
 	mutex_lock(&vm->pt_lock);
 	onpu_recovery_touch(vm->odev);
-	drm_gpuvm_bo_for_each_va(va, vm_bo)
-		onpu_pt_map(&vm->pgt, &stock, bo, va->gem.offset, va->va.addr, va->va.range,
-			    to_onpu_vma(va)->bits);
+	drm_gpuvm_bo_for_each_va(va, vm_bo) {
+		if (!ret)
+			onpu_pt_map(&vm->pgt, &stock, bo, va->gem.offset, va->va.addr,
+				    va->va.range, to_onpu_vma(va)->bits);
+		onpu_pt_release(&vm->pgt, va->va.addr, va->va.range);
+	}
+	/* Entries that were not valid need no sync, but tables that were made in vain do. */
+	if (ret)
+		onpu_pt_flush(&vm->pgt);
 	onpu_recovery_untouch(vm->odev);
+	if (ret)
+		onpu_pt_reap(&vm->pgt);
 	mutex_unlock(&vm->pt_lock);
-	drm_gpuvm_bo_evict(vm_bo, false);
-
-out_fini:
 	onpu_pt_stock_fini(vm->odev, &stock);
+	if (!ret)
+		drm_gpuvm_bo_evict(vm_bo, false);
+
 	return ret;
 }
 

@@ -17,6 +17,7 @@
 
 #include "onpu_pt.h"
 
+struct onpu_bo;
 struct onpu_device;
 
 /**
@@ -82,6 +83,8 @@ static inline struct onpu_vma *to_onpu_vma(struct drm_gpuva *va)
 	return container_of(va, struct onpu_vma, base);
 }
 
+int onpu_vm_prepare_map(struct onpu_vm *vm, struct onpu_pt_stock *stock, struct onpu_bo *bo,
+			u64 bo_offset, u64 va, u64 size);
 int onpu_vm_bo_validate(struct drm_gpuvm_bo *vm_bo, struct drm_exec *exec);
 
 #endif /* __ONPU_VM_TYPES_H__ */

@@ -19,7 +19,7 @@
 
 #include "onpu_kunit.h"
 
-#define CARD_PAGES	192
+#define CARD_PAGES	512
 #define RW		(ONPU_PTE_READ | ONPU_PTE_WRITE)
 #define LEAF		(ONPU_PTE_VALID | ONPU_PTE_LEAF)
 
@@ -145,32 +145,64 @@ static u64 walk(struct pt_test *t, u64 va)
 	return ~0ull;
 }
 
-static int map(struct pt_test *t, struct pt_bo *bo, u64 offset, u64 va, u64 size, u64 bits)
+/* One range of an update, or with @bo NULL of an unmap. */
+struct pt_range {
+	struct pt_bo *bo;
+	u64 offset, va, size;
+};
+
+static int prepare(struct pt_test *t, struct onpu_pt_stock *stock, const struct pt_range *r)
 {
-	struct onpu_pt_stock stock;
+	bool complete;
 	int ret;
 
-	onpu_pt_stock_init(&stock);
-	ret = onpu_pt_stock_for_map(&t->odev, &stock, &bo->bo, offset, va, size);
-	if (!ret)
-		onpu_pt_map(&t->pgt, &stock, &bo->bo, offset, va, size, bits);
-	onpu_pt_stock_fini(&t->odev, &stock);
+	do {
+		complete = r->bo ? onpu_pt_prepare_map(&t->pgt, stock, &r->bo->bo, r->offset,
+						       r->va, r->size) :
+				   onpu_pt_prepare_unmap(&t->pgt, stock, r->va, r->size);
+		ret = complete ? 0 : onpu_pt_stock_grow(&t->odev, stock);
+	} while (!complete && !ret);
 
 	return ret;
 }
 
-static int unmap(struct pt_test *t, u64 va, u64 size)
+/* All of the ranges or none. */
+static int update(struct pt_test *t, const struct pt_range *ranges, unsigned int count, u64 bits)
 {
 	struct onpu_pt_stock stock;
-	int ret;
+	const struct pt_range *r;
+	int ret = 0;
 
 	onpu_pt_stock_init(&stock);
-	ret = onpu_pt_stock_for_unmap(&t->odev, &stock);
-	if (!ret)
-		onpu_pt_unmap(&t->pgt, &stock, va, size);
+	for (r = ranges; r < ranges + count && !ret; r++)
+		ret = prepare(t, &stock, r);
+	for (r = ranges; r < ranges + count && !ret; r++) {
+		if (r->bo)
+			onpu_pt_map(&t->pgt, &stock, &r->bo->bo, r->offset, r->va, r->size, bits);
+		else
+			onpu_pt_unmap(&t->pgt, &stock, r->va, r->size);
+	}
+	for (r = ranges; r < ranges + count; r++)
+		onpu_pt_release(&t->pgt, r->va, r->size);
 	onpu_pt_stock_fini(&t->odev, &stock);
+	if (ret)
+		onpu_pt_sync(&t->pgt);
 
 	return ret;
+}
+
+static int map(struct pt_test *t, struct pt_bo *bo, u64 offset, u64 va, u64 size, u64 bits)
+{
+	struct pt_range range = { bo, offset, va, size };
+
+	return update(t, &range, 1, bits);
+}
+
+static int unmap(struct pt_test *t, u64 va, u64 size)
+{
+	struct pt_range range = { NULL, 0, va, size };
+
+	return update(t, &range, 1, 0);
 }
 
 /* Every page of the range translates to the buffer object with @bits. */
@@ -418,38 +450,141 @@ static void every_allocation_may_fail(struct kunit *test)
 		}
 	}
 	expect_mapped(test, &bo, 0, SZ_1G - SZ_2M - SZ_4K, SZ_4M + SZ_8K, RW);
-	KUNIT_EXPECT_GE(test, n, 8);
+	/* A directory, two below it, four tables; one more try succeeds. */
+	KUNIT_EXPECT_EQ(test, n, 8);
+	/* What needs no table needs no memory. */
+	KUNIT_EXPECT_EQ(test, t->budget, 0);
+	KUNIT_EXPECT_EQ(test, unmap(t, SZ_1G, SZ_4K), 0);
+	KUNIT_EXPECT_EQ(test, map(t, &bo, 0, SZ_1G, SZ_4K, RW), 0);
+}
+
+static void a_split_may_fail(struct kunit *test)
+{
+	struct pt_bo bo = { .base = SZ_64M, .piece = SZ_1G };
+	struct pt_bo other = { .base = SZ_512M, .piece = SZ_4K, .stride = SZ_8K };
+	struct pt_test *t = test->priv;
+	struct pt_range both[] = {
+		{ NULL, 0, SZ_1G + SZ_4K, SZ_4K },
+		{ &other, 0, SZ_1G + SZ_2M, SZ_8K },
+	};
+
+	KUNIT_ASSERT_EQ(test, map(t, &bo, 0, SZ_1G, SZ_4M, RW), 0);
+	t->budget = 0;
+	KUNIT_EXPECT_EQ(test, unmap(t, SZ_1G + SZ_4K, SZ_4K), -ENOMEM);
 	t->budget = 1;
-	KUNIT_EXPECT_EQ(test, unmap(t, SZ_1G, SZ_4K), -ENOMEM);
-	expect_mapped(test, &bo, 0, SZ_1G - SZ_2M - SZ_4K, SZ_4M + SZ_8K, RW);
+	KUNIT_EXPECT_EQ(test, update(t, both, 2, RW), -ENOMEM);
+	/* The large pages are still there, nothing was even changed for a moment. */
+	expect_mapped(test, &bo, 0, SZ_1G, SZ_4M, RW);
+	KUNIT_EXPECT_EQ(test, tables(t), 3);
+	t->budget = 2;
+	KUNIT_EXPECT_EQ(test, update(t, both, 2, RW), 0);
+	expect_unmapped(test, SZ_1G + SZ_4K, SZ_4K);
+	expect_mapped(test, &other, 0, SZ_1G + SZ_2M, SZ_8K, RW);
+}
+
+/* What ranges have in common is allocated once. */
+static void ranges_share_their_tables(struct kunit *test)
+{
+	struct pt_bo bo = { .base = SZ_64M, .piece = SZ_4K, .stride = SZ_8K };
+	struct pt_test *t = test->priv;
+	struct pt_range *ranges = kunit_kcalloc(test, 1024, sizeof(*ranges), GFP_KERNEL);
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, ranges);
+	/* Every other page of 4 MiB, upwards and downwards mixed. */
+	for (i = 0; i < 1024; i++)
+		ranges[i] = (struct pt_range) { &bo, i * SZ_4K,
+			SZ_1G + (i & 1 ? 1024 - i : i) * (u64)SZ_4K, SZ_4K };
+	t->budget = 4;
+	KUNIT_ASSERT_EQ(test, update(t, ranges, 1024, RW), 0);
+	KUNIT_EXPECT_EQ(test, tables(t), 5);
+	for (i = 0; i < 1024; i++)
+		expect_mapped(test, &bo, i * SZ_4K, ranges[i].va, SZ_4K, RW);
+	/* Holes in a page of 2 MiB: one table. */
+	bo = (struct pt_bo) { .base = SZ_64M, .piece = SZ_1G };
+	t->budget = 1;
+	KUNIT_ASSERT_EQ(test, map(t, &bo, 0, SZ_2G, SZ_2M, RW), 0);
+	for (i = 0; i < 256; i++)
+		ranges[i] = (struct pt_range) { NULL, 0, SZ_2G + 2 * i * (u64)SZ_4K, SZ_4K };
+	t->budget = 1;
+	KUNIT_ASSERT_EQ(test, update(t, ranges, 256, RW), 0);
+	for (i = 0; i < 256; i++) {
+		expect_unmapped(test, ranges[i].va, SZ_4K);
+		expect_mapped(test, &bo, (2 * i + 1) * SZ_4K, ranges[i].va + SZ_4K, SZ_4K, RW);
+	}
+}
+
+/* Ranges of one update that undo what those before them did. */
+static void ranges_meet(struct kunit *test)
+{
+	struct pt_bo huge = { .base = SZ_64M, .piece = SZ_1G };
+	struct pt_bo small = { .base = SZ_512M, .piece = SZ_4K, .stride = SZ_8K };
+	struct pt_test *t = test->priv;
+	const u64 va = SZ_1G;
+	struct pt_range ranges[] = {
+		{ &small, 0, va, SZ_2M },
+		{ &huge, 0, va, SZ_2M },
+		{ NULL, 0, va + SZ_4K, SZ_4K },
+		{ &huge, 0, va, SZ_2M },
+		{ NULL, 0, va, SZ_1M },
+		{ NULL, 0, va + SZ_1M, SZ_1M },
+		{ &small, 0, va + SZ_8K, SZ_4K },
+		{ &huge, 0, va, SZ_2M },
+		{ NULL, 0, va, SZ_2M },
+		{ &small, 0, va + SZ_4K, SZ_4K },
+	};
+
+	KUNIT_ASSERT_EQ(test, update(t, ranges, ARRAY_SIZE(ranges), RW), 0);
+	expect_unmapped(test, va, SZ_4K);
+	expect_mapped(test, &small, 0, va + SZ_4K, SZ_4K, RW);
+	expect_unmapped(test, va + SZ_8K, SZ_2M - SZ_8K);
+	KUNIT_EXPECT_EQ(test, onpu_pt_sync(&t->pgt), 0);
+	KUNIT_EXPECT_EQ(test, tables(t), 4);
+
+	/* A large page from before is cut up, emptied and used again. */
+	KUNIT_ASSERT_EQ(test, map(t, &huge, 0, va, SZ_2M, RW), 0);
+	KUNIT_ASSERT_EQ(test, update(t, &ranges[4], 3, RW), 0);
+	expect_unmapped(test, va, SZ_8K);
+	expect_mapped(test, &small, 0, va + SZ_8K, SZ_4K, RW);
+	KUNIT_EXPECT_EQ(test, onpu_pt_sync(&t->pgt), 0);
+	KUNIT_EXPECT_EQ(test, tables(t), 4);
+
+	/* All in vain: no table is left. */
+	ranges[0] = (struct pt_range) { &small, 0, va + SZ_1G, SZ_4K };
+	ranges[1] = (struct pt_range) { NULL, 0, va, 2ull * SZ_1G };
+	KUNIT_ASSERT_EQ(test, update(t, ranges, 2, RW), 0);
+	KUNIT_EXPECT_EQ(test, onpu_pt_sync(&t->pgt), 0);
+	KUNIT_EXPECT_EQ(test, tables(t), 1);
 }
 
 #define WINDOW_PAGES	(16 * 512u)
 #define WINDOW_START	((u64)SZ_1G - SZ_16M)
 
-/* One random update of the window; @want is what each of its pages shall translate to. */
-static int random_update(struct pt_test *t, struct pt_bo *bo, bool clear, u64 *want)
+/* A random range of the window; @want is what each of its pages shall translate to. */
+static void random_range(struct pt_test *t, struct pt_bo *bo, struct pt_range *range, u64 *want)
 {
 	u32 first = prandom_u32_state(&t->rnd) % WINDOW_PAGES;
 	u32 count = 1 + prandom_u32_state(&t->rnd) % (WINDOW_PAGES - first);
-	u64 bo_first = prandom_u32_state(&t->rnd) % 2048, va, len;
+	u64 bo_first = prandom_u32_state(&t->rnd) % 2048, len;
 	bool host;
 	u32 i;
 
+	/* Often a few pages only, so that several ranges of an update leave something. */
+	if (prandom_u32_state(&t->rnd) % 2)
+		count = 1 + count % 600;
 	if (prandom_u32_state(&t->rnd) % 2) {
 		first = ALIGN_DOWN(first, 512);
 		bo_first = ALIGN_DOWN(bo_first, 512);
 	}
-	va = WINDOW_START + first * (u64)SZ_4K;
+	*range = (struct pt_range) {
+		bo, bo_first * SZ_4K, WINDOW_START + first * (u64)SZ_4K, count * (u64)SZ_4K
+	};
 	for (i = 0; i < count; i++) {
 		len = SZ_4K;
-		want[first + i] = clear ? 0 :
+		want[first + i] = !bo ? 0 :
 			onpu_bo_extent(&bo->bo, (bo_first + i) * SZ_4K, &len, &host) | LEAF | RW |
 			(bo->host ? ONPU_PTE_HOST : 0);
 	}
-
-	return clear ? unmap(t, va, count * (u64)SZ_4K) :
-		       map(t, bo, bo_first * SZ_4K, va, count * (u64)SZ_4K, RW);
 }
 
 /* The first page of the window that does not translate as @want says. */
@@ -475,13 +610,21 @@ static void random_updates(struct kunit *test)
 	};
 	struct pt_test *t = test->priv;
 	u64 *want = kunit_kcalloc(test, WINDOW_PAGES, sizeof(u64), GFP_KERNEL);
+	struct pt_range ranges[8];
 	unsigned int round;
 
 	KUNIT_ASSERT_NOT_NULL(test, want);
-	for (round = 0; round < 150; round++) {
-		struct pt_bo *bo = &bos[round % ARRAY_SIZE(bos)];
+	for (round = 0; round < 200; round++) {
+		unsigned int i, count = 1 + prandom_u32_state(&t->rnd) % ARRAY_SIZE(ranges);
 
-		KUNIT_ASSERT_EQ(test, random_update(t, bo, round % 3 == 2, want), 0);
+		for (i = 0; i < count; i++) {
+			struct pt_bo *bo = &bos[prandom_u32_state(&t->rnd) % ARRAY_SIZE(bos)];
+
+			if (prandom_u32_state(&t->rnd) % 3 == 0)
+				bo = NULL;
+			random_range(t, bo, &ranges[i], want);
+		}
+		KUNIT_ASSERT_EQ(test, update(t, ranges, count, RW), 0);
 		KUNIT_ASSERT_EQ_MSG(test, first_wrong(t, want), WINDOW_PAGES, "round %u", round);
 		KUNIT_ASSERT_EQ(test, onpu_pt_sync(&t->pgt), 0);
 	}
@@ -503,6 +646,9 @@ static struct kunit_case pt_cases[] = {
 	KUNIT_CASE(the_tlb_is_told_of_the_address_space),
 	KUNIT_CASE(a_card_that_is_gone_is_left_alone),
 	KUNIT_CASE(every_allocation_may_fail),
+	KUNIT_CASE(a_split_may_fail),
+	KUNIT_CASE(ranges_share_their_tables),
+	KUNIT_CASE(ranges_meet),
 	KUNIT_CASE(random_updates),
 	{}
 };

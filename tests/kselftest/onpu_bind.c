@@ -249,4 +249,58 @@ TEST_F_TIMEOUT(bind, no_memory_changes_nothing, 300)
 	ASSERT_EQ(0, compare(&self->env, &self->result, self->shows));
 }
 
+/* Nanoseconds that each of @count operations takes, in calls of @at_once; the best of some. */
+static double bind_ns(struct onpu_env *env, const struct drm_onpu_bind_op *ops, uint32_t count,
+		      uint32_t at_once)
+{
+	struct drm_onpu_bind_op clear = {
+		.type = DRM_ONPU_BIND_UNMAP, .va = 1ull << 40, .size = MIB(1024),
+	};
+	double best = 1e18;
+
+	for (int round = 0; round < 5; round++) {
+		int64_t start = onpu_now();
+
+		for (uint32_t i = 0; i < count; i += at_once)
+			if (onpu_bind(env->fd, env->vm, ops + i, at_once, NULL))
+				return 0;
+		if (best > (double)(onpu_now() - start) / count)
+			best = (double)(onpu_now() - start) / count;
+		if (onpu_bind(env->fd, env->vm, &clear, 1, NULL))
+			return 0;
+	}
+	return best;
+}
+
+/* What an operation costs beside the cheapest call, alone and in an array. */
+TEST_F_TIMEOUT(bind, cost_of_operations, 120)
+{
+	static struct drm_onpu_bind_op ops[1024];
+	struct drm_onpu_bo_info info = { .handle = self->bo[0] };
+	double call = 1e18, single, array;
+
+	for (int round = 0; round < 5; round++) {
+		int64_t start = onpu_now();
+
+		for (int i = 0; i < 1024; i++) {
+			info = (struct drm_onpu_bo_info) { .handle = self->bo[0] };
+			ASSERT_EQ(0, onpu_ioctl(self->env.fd, DRM_IOCTL_ONPU_BO_INFO, &info));
+		}
+		if (call > (double)(onpu_now() - start) / 1024)
+			call = (double)(onpu_now() - start) / 1024;
+	}
+	for (uint32_t i = 0; i < 1024; i++)
+		ops[i] = (struct drm_onpu_bind_op) {
+			.type = DRM_ONPU_BIND_MAP, .handle = self->bo[0], .bo_offset = i * PAGE,
+			.va = (1ull << 40) + i * 2 * PAGE, .size = PAGE,
+		};
+	single = bind_ns(&self->env, ops, 1024, 1);
+	array = bind_ns(&self->env, ops, 1024, 1024);
+	ASSERT_GT(single, 0);
+	ASSERT_GT(array, 0);
+	TH_LOG("BO_INFO %.1f us; a MAP alone %.1f us (%.1f of it), of 1024 in a call %.1f us (%.1f)",
+	       call / 1e3, single / 1e3, single / call, array / 1e3, array / call);
+	EXPECT_LT(array, single);
+}
+
 TEST_HARNESS_MAIN

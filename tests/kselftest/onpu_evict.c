@@ -225,6 +225,52 @@ TEST_F_TIMEOUT(evict, fresh_memory_is_zero, 240)
 	}
 }
 
+/*
+ * An array of binds needs room for the tables that are missing, not for what each operation might
+ * need: nobody is evicted for it although there is little room.
+ */
+TEST_F_TIMEOUT(evict, arrays_of_binds_need_little_room, 120)
+{
+	static struct drm_onpu_bind_op ops[1024];
+	struct drm_onpu_vm_get_state state = { .id = self->env.vm };
+	struct drm_onpu_query_memory full;
+	uint32_t handles[512], own, count = 0;
+	uint64_t tables;
+
+	ASSERT_EQ(0, onpu_bo_create(self->env.fd, MIB(4), DRM_ONPU_BO_SYSTEM, self->env.vm, &own));
+	ASSERT_EQ(0, onpu_ioctl(self->env.fd, DRM_IOCTL_ONPU_VM_GET_STATE, &state));
+	tables = state.table_bytes;
+	/* Until somebody has to go; then that much is free. */
+	full = onpu_memory(self->env.fd);
+	do {
+		ASSERT_LT(count, 512);
+		ASSERT_EQ(0, onpu_bo_create(self->env.fd, MIB(1),
+					    DRM_ONPU_BO_VRAM | DRM_ONPU_BO_CPU_VISIBLE, 0,
+					    &handles[count++]));
+	} while (onpu_memory(self->env.fd).system_used == full.system_used);
+	full = onpu_memory(self->env.fd);
+	ASSERT_EQ(0, onpu_bo_close(self->env.fd, handles[--count]));
+	/* It goes when it has been cleared. */
+	for (int i = 0; i < 500 && onpu_memory(self->env.fd).vram_used == full.vram_used; i++)
+		usleep(10000);
+	full = onpu_memory(self->env.fd);
+
+	for (uint32_t i = 0; i < 1024; i++)
+		ops[i] = (struct drm_onpu_bind_op) {
+			.type = DRM_ONPU_BIND_MAP, .handle = own, .bo_offset = i * PAGE,
+			.va = (5ull << 40) + (i * 7 % 1024) * 2 * PAGE, .size = PAGE,
+		};
+	ASSERT_EQ(0, onpu_bind(self->env.fd, self->env.vm, ops, 1024, NULL));
+	EXPECT_EQ(full.system_used, onpu_memory(self->env.fd).system_used);
+	/* Two directories and four tables, for 8 MiB of addresses. */
+	state = (struct drm_onpu_vm_get_state) { .id = self->env.vm };
+	ASSERT_EQ(0, onpu_ioctl(self->env.fd, DRM_IOCTL_ONPU_VM_GET_STATE, &state));
+	EXPECT_EQ(tables + 6 * PAGE, state.table_bytes);
+	EXPECT_EQ(full.vram_used + 6 * PAGE, onpu_memory(self->env.fd).vram_used);
+	ASSERT_EQ(0, onpu_unmap(self->env.fd, self->env.vm, 5ull << 40, MIB(8)));
+	EXPECT_EQ(full.vram_used, onpu_memory(self->env.fd).vram_used);
+}
+
 static void *reset_often(void *arg)
 {
 	char path[600], *dir = arg;
