@@ -3,7 +3,7 @@
 #ifndef __ONPU_VM_TYPES_H__
 #define __ONPU_VM_TYPES_H__
 
-/* What onpu_vm.c and onpu_vm_exec.c share; nobody else includes it. */
+/* What onpu_vm*.c share; nobody else includes it. */
 
 #include <linux/kref.h>
 #include <linux/list.h>
@@ -85,6 +85,12 @@ static inline struct onpu_vma *to_onpu_vma(struct drm_gpuva *va)
 
 int onpu_vm_prepare_map(struct onpu_vm *vm, struct onpu_pt_stock *stock, struct onpu_bo *bo,
 			u64 bo_offset, u64 va, u64 size);
+int onpu_vm_prepare_unmap(struct onpu_vm *vm, struct onpu_pt_stock *stock, u64 va, u64 size);
+struct onpu_vm *onpu_vm_create(struct onpu_device *odev);
+
+int onpu_vm_step_map(struct drm_gpuva_op *op, void *priv);
+int onpu_vm_step_remap(struct drm_gpuva_op *op, void *priv);
+int onpu_vm_step_unmap(struct drm_gpuva_op *op, void *priv);
 int onpu_vm_bo_validate(struct drm_gpuvm_bo *vm_bo, struct drm_exec *exec);
 
 #endif /* __ONPU_VM_TYPES_H__ */
