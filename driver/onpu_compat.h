@@ -17,6 +17,7 @@
 #include <drm/gpu_scheduler.h>
 #include <drm/ttm/ttm_bo.h>
 #include <drm/ttm/ttm_device.h>
+#include <drm/ttm/ttm_resource.h>
 
 #include "onpu_probes.h"
 
@@ -56,6 +57,48 @@
 #define ttm_device_init(bdev, funcs, dev, mapping, vma_manager, flags) \
 	ttm_device_init(bdev, funcs, dev, mapping, vma_manager, \
 			(flags) & TTM_ALLOCATION_POOL_USE_DMA_ALLOC, false)
+#endif
+
+#if ONPU_HAVE_DMEM_RECLAIM || ONPU_HAVE_DMEM_REGION
+#include <linux/cgroup_dmem.h>
+#endif
+
+#if !ONPU_HAVE_DMEM_RECLAIM
+struct dmem_cgroup_region;
+struct dmem_cgroup_pool_state;
+
+struct dmem_cgroup_ops {
+	int (*reclaim)(struct dmem_cgroup_pool_state *pool, u64 target_bytes, void *priv);
+};
+
+struct dmem_cgroup_init {
+	u64 size;
+	const struct dmem_cgroup_ops *ops;
+	void *reclaim_priv;
+};
+
+#define ttm_resource_manager_dmem_reclaim	NULL
+
+static inline struct dmem_cgroup_region *
+onpu_compat_cgroup_register_region(struct drm_device *drm, const char *name,
+				   const struct dmem_cgroup_init *init)
+{
+#if ONPU_HAVE_DMEM_REGION
+	return drmm_cgroup_register_region(drm, name, init->size);
+#else
+	return NULL;
+#endif
+}
+
+#define drmm_cgroup_register_region	onpu_compat_cgroup_register_region
+
+static inline void ttm_resource_manager_set_dmem_region(struct ttm_resource_manager *man,
+							struct dmem_cgroup_region *region)
+{
+#if ONPU_HAVE_DMEM_REGION
+	man->cg = region;
+#endif
+}
 #endif
 
 #if !ONPU_HAVE_TTM_BO_FINI

@@ -18,6 +18,10 @@
  * Page tables take single pages straight from the allocator: a buffer object
  * for each would cost more memory than the table.
  *
+ * Where the kernel has dmem cgroups, buffer objects in card memory are charged to the
+ * cgroup that creates them or brings them back, by TTM; a cgroup at its limit evicts its
+ * own. Page tables and rings are not charged.
+ *
  * Locking: &onpu_vram_mgr.lock protects the allocator and is innermost; it is
  * taken below reservations. Runs are constant while the resource lives.
  */
@@ -415,6 +419,27 @@ static int vram_reserve_firmware(struct onpu_vram_mgr *mgr)
 				      GPU_BUDDY_RANGE_ALLOCATION);
 }
 
+/* Last, so that nothing is evicted for a cgroup while the allocator goes. */
+static int vram_init_cgroup(struct onpu_vram_mgr *mgr)
+{
+	static const struct dmem_cgroup_ops ops = {
+		.reclaim = ttm_resource_manager_dmem_reclaim,
+	};
+	const struct dmem_cgroup_init init = {
+		.size = mgr->size,
+		.ops = &ops,
+		.reclaim_priv = &mgr->base,
+	};
+	struct dmem_cgroup_region *region;
+
+	region = drmm_cgroup_register_region(&mgr->odev->drm, "vram", &init);
+	if (IS_ERR(region))
+		return PTR_ERR(region);
+
+	ttm_resource_manager_set_dmem_region(&mgr->base, region);
+	return 0;
+}
+
 /**
  * onpu_vram_init() - set up the allocator of card memory
  * @odev: card; its TTM device is initialised
@@ -454,5 +479,9 @@ int onpu_vram_init(struct onpu_device *odev)
 	ttm_resource_manager_set_used(&mgr->base, true);
 	odev->vram_mgr = mgr;
 
-	return drmm_add_action_or_reset(&odev->drm, vram_fini, mgr);
+	ret = drmm_add_action_or_reset(&odev->drm, vram_fini, mgr);
+	if (ret)
+		return ret;
+
+	return vram_init_cgroup(mgr);
 }
