@@ -9,13 +9,14 @@ MAKEFLAGS += --no-print-directory
 BUILD := tools/build/build
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build qemu firmware module libaccel tools check demo vm bench lint matrix \
-	install clean distclean
+.PHONY: help deps build qemu firmware module libaccel tools check coverage demo vm bench lint \
+	matrix install clean distclean
 
 help:
 	@echo 'Targets:'
 	@echo '  demo       install what is missing, build everything, boot the VM, run the demonstration'
 	@echo '  check      run all the tests (T="lint host vm" or a part of them)'
+	@echo '  coverage   run the tests on the debug kernel, print which lines of the driver ran'
 	@echo '  vm         a shell in a VM with a card (CARDS=2, VRAM=8G; see tools/vm/vm --help)'
 	@echo '  bench      matmuls beside OpenBLAS and oneDNN, copies beside memcpy, buffers beside an'
 	@echo '             NVMe (FULL=1: all shapes and numbers of threads)'
@@ -47,6 +48,9 @@ firmware libaccel tools: deps
 
 check: deps
 	@tests/run $(T)
+
+coverage: deps
+	@tests/run debug --coverage
 
 lint: deps
 	@tests/run lint

@@ -168,7 +168,7 @@ TEST_F_TIMEOUT(bind, random_sequences, 300)
 {
 	struct drm_onpu_bind_op ops[8];
 
-	for (int round = 0; round < ROUNDS; round++) {
+	for (unsigned int round = 0; round < onpu_rounds(ROUNDS, 1); round++) {
 		uint32_t count = 1 + pick(&self->seed, 8), failed = 0, page;
 		uint64_t va;
 
@@ -177,7 +177,7 @@ TEST_F_TIMEOUT(bind, random_sequences, 300)
 		ASSERT_EQ(0, onpu_bind(self->env.fd, self->env.vm, ops, count, &failed));
 		EXPECT_EQ(count, failed);
 		ASSERT_EQ(0, compare(&self->env, &self->result, self->shows)) {
-			TH_LOG("round %d", round);
+			TH_LOG("round %u", round);
 		}
 
 		page = pick(&self->seed, WINDOW_PAGES);
@@ -197,7 +197,7 @@ TEST_F_TIMEOUT(bind, a_refused_call_changes_nothing, 120)
 	struct drm_onpu_bind_op ops[4];
 	uint32_t failed;
 
-	for (int round = 0; round < 20; round++) {
+	for (unsigned int round = 0; round < onpu_rounds(20, 2); round++) {
 		uint32_t shows[WINDOW_PAGES], bad = pick(&self->seed, 4);
 
 		ops[0] = pick_op(&self->seed, self->bo, self->shows, self->read_only);
@@ -209,7 +209,7 @@ TEST_F_TIMEOUT(bind, a_refused_call_changes_nothing, 120)
 		ASSERT_EQ(-EINVAL, onpu_bind(self->env.fd, self->env.vm, ops, 4, &failed));
 		EXPECT_EQ(bad, failed);
 		ASSERT_EQ(0, compare(&self->env, &self->result, self->shows)) {
-			TH_LOG("round %d", round);
+			TH_LOG("round %u", round);
 		}
 	}
 }

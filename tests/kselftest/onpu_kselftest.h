@@ -42,10 +42,27 @@
 
 /* ---- slow kernels ------------------------------------------------------- */
 
-/* One with lockdep and KASAN takes some times as long for everything. */
-static inline bool onpu_slow_kernel(void)
+/*
+ * How many times as long everything takes here as on the stock kernel: what the runner says
+ * (ONPU_SLOW), else by whether lockdep and with it KASAN are there. Time limits are
+ * multiplied by it, and counts of rounds that only repeat are divided.
+ */
+static inline unsigned int onpu_slow(void)
 {
-	return !access("/proc/lockdep_stats", F_OK);
+	const char *text = getenv("ONPU_SLOW");
+	int slow = text ? atoi(text) : 0;
+
+	if (slow <= 0)
+		slow = access("/proc/lockdep_stats", F_OK) ? 1 : 4;
+	return (unsigned int)slow;
+}
+
+/* Of so many rounds on the stock kernel, how many here; never fewer than @least. */
+static inline unsigned int onpu_rounds(unsigned int rounds, unsigned int least)
+{
+	unsigned int here = rounds / onpu_slow();
+
+	return here > least ? here : least;
 }
 
 /* The harness sets the time limit of a test by alarm(). */
@@ -54,7 +71,7 @@ unsigned int __wrap_alarm(unsigned int seconds);
 
 unsigned int __wrap_alarm(unsigned int seconds)
 {
-	return __real_alarm(onpu_slow_kernel() ? 4 * seconds : seconds);
+	return __real_alarm(onpu_slow() * seconds);
 }
 
 /* ---- files ------------------------------------------------------------- */

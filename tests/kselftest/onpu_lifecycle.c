@@ -150,14 +150,14 @@ TEST_F_TIMEOUT(life, kill_9_in_flight, 100)
 
 	ASSERT_EQ(0, onpu_env_init(&env));
 	ASSERT_EQ(0, onpu_buf_new(&env, PAGE, DRM_ONPU_BO_VRAM, &buf));
-	for (int round = 0; round < 8; round++) {
+	for (unsigned int round = 0; round < onpu_rounds(8, 2); round++) {
 		int ready = -1, status;
 		pid_t pid = start_victim(round & 1, &ready);
 
 		ASSERT_GT(pid, 0);
 		ASSERT_EQ(1, read(ready, &byte, 1));
 		close(ready);
-		usleep(5000u * (unsigned int)round);
+		usleep(5000u * round);
 		kill(pid, SIGKILL);
 		/* This process goes on computing while the other one is cleared away. */
 		for (int i = 0; i < 10; i++) {
@@ -184,25 +184,23 @@ TEST_F_TIMEOUT(life, the_module_stays_while_a_file_is_open, 60)
 
 TEST_F_TIMEOUT(life, unload_and_load_many_times, 120)
 {
-	int rounds = onpu_slow_kernel() ? 4 : 20;
-
-	for (int i = 0; i < rounds; i++) {
+	for (unsigned int i = 0; i < onpu_rounds(20, 3); i++) {
 		ASSERT_EQ(0, unload()) {
-			TH_LOG("round %d", i);
+			TH_LOG("round %u", i);
 		}
 		ASSERT_EQ(-ENODEV, onpu_open());
 		ASSERT_EQ(0, run("modprobe onpu")) {
-			TH_LOG("round %d", i);
+			TH_LOG("round %u", i);
 		}
 		ASSERT_EQ(0, try_card_soon()) {
-			TH_LOG("round %d", i);
+			TH_LOG("round %u", i);
 		}
 	}
 }
 
 TEST_F_TIMEOUT(life, unload_right_after_a_kill, 60)
 {
-	for (int i = 0; i < 3; i++) {
+	for (unsigned int i = 0; i < onpu_rounds(3, 2); i++) {
 		int ready = -1, status;
 		pid_t pid = start_victim(i & 1, &ready);
 		char byte;
@@ -220,7 +218,7 @@ TEST_F_TIMEOUT(life, unload_right_after_a_kill, 60)
 
 TEST_F_TIMEOUT(life, unbind_and_bind, 100)
 {
-	for (int i = 0; i < 5; i++) {
+	for (unsigned int i = 0; i < onpu_rounds(5, 2); i++) {
 		ASSERT_EQ(0, onpu_write_file(SYS_DRIVER "unbind", self->name));
 		ASSERT_EQ(0, onpu_write_file(SYS_DRIVER "bind", self->name));
 		ASSERT_EQ(0, try_card_soon());
@@ -246,7 +244,7 @@ static int any_ioctl(struct onpu_env *env, int which)
 
 TEST_F_TIMEOUT(life, unbind_under_an_open_file, 100)
 {
-	for (int round = 0; round < 4; round++) {
+	for (unsigned int round = 0; round < onpu_rounds(4, 2); round++) {
 		volatile uint64_t *words;
 		struct sync_fence_info info;
 		struct onpu_env env;

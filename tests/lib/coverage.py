@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Line coverage of the driver's sources from what the debug kernel counted (tests/run --coverage).
 
-The guest copies the counters to a folder; gcov, which comes with the compiler, lays them beside
+Each machine copies its counters to a folder of its own; gcov, which comes with the compiler, lays them beside
 the notes that the module's build left.
 """
 import json
@@ -28,11 +28,11 @@ def _gcov(notes, counters, work):
 
 
 def measure(build, counters):
-    """{file: (lines that ran, lines)} of the sources below build/driver."""
+    """{file: (lines that ran, lines)} of the sources below build/driver, over all machines."""
     work = counters / "work"
     work.mkdir(exist_ok=True)
     total = {}
-    for path in sorted(counters.glob("*.gcda")):
+    for path in sorted(counters.glob("*/*.gcda")):
         notes = build / "driver" / f"{path.stem}.gcno"
         for name, lines in _gcov(notes, path, work).items():
             into = total.setdefault(name, {})

@@ -140,12 +140,66 @@ class MustRunTest(unittest.TestCase):
     def judge(self, must_run):
         seen = report.Report(io.StringIO())
         suite = vmtests.Suite(seen, "debug", None, must_run=must_run)
-        suite._judge(("kselftest/x", 0, "1..1\nok 1 a # SKIP no failslab\n", 1.0, []))
+        suite._judge(vmtests.Ended("kselftest/x", 0, "1..1\nok 1 a # SKIP no failslab\n"))
         return seen.failed, seen.skipped
 
     def test_skip(self):
         self.assertEqual(self.judge(()), (0, 1))
         self.assertEqual(self.judge(("kselftest/x",)), (1, 0))
+
+
+class SessionTest(unittest.TestCase):
+    """What a guest says while it runs programs"""
+
+    class Machine:
+        """One second of CPU each time one looks."""
+        def __init__(self):
+            self.cpu = 0.0
+
+        def cpu_seconds(self):
+            self.cpu += 1
+            return self.cpu
+
+        def card_log(self):
+            return ""
+
+    def test_programs(self):
+        session = vmtests.Session(None, ["k/a", "k/b"], slow=4)
+        session.machine, ended = self.Machine(), []
+        self.assertEqual(session.limit, 4 * vmtests.TEST_SECONDS)
+        session.feed(b"noise\n@@begin k/a\n1..2\nok 1 x\nok ", ended.append)
+        session.feed(b"2 y\n\n@@end k/a 0\n@@begin k/b\n", ended.append)
+        self.assertEqual(len(ended), 1)
+        entry = ended[0]
+        self.assertEqual((entry.name, entry.status), ("k/a", 0))
+        self.assertEqual(entry.text, "1..2\nok 1 x\nok 2 y\n")
+        self.assertEqual(entry.times, [("x", 1.0), ("y", 1.0)])
+        self.assertEqual(entry.cpu, 3.0)
+        self.assertEqual((session.current, session.waiting), ("k/b", ["k/b"]))
+
+
+class MachinesTest(unittest.TestCase):
+    """Which programs run on which machine"""
+
+    def runs(self, names, last=()):
+        config = vmtests.Config(log="log", guest_errors="card")
+        suite = vmtests.Suite(report.Report(io.StringIO()), "debug", config, last=last)
+        seen = []
+        suite._run = lambda waiting: seen.append((suite.config.vram, waiting))
+        suite.run(names)
+        self.assertIs(suite.config, config)
+        return seen
+
+    def test_small_cards(self):
+        self.assertEqual(self.runs(["k/a", "k/b_small", "k/c"]),
+                         [("4G", ["k/a", "k/c"]), ("64M", ["k/b_small"])])
+
+    def test_last_on_each(self):
+        self.assertEqual(self.runs(["k/a", "k/b_small"], ["d/health"]),
+                         [("4G", ["k/a", "d/health"]), ("64M", ["k/b_small", "d/health"])])
+        self.assertEqual(self.runs(["k/b_small"], ["d/health"]),
+                         [("64M", ["k/b_small", "d/health"])])
+        self.assertEqual(self.runs([], ["d/health"]), [("4G", ["d/health"])])
 
 
 class LogTest(unittest.TestCase):

@@ -8,6 +8,7 @@ machine dies or hangs in a test, that test has failed, and a new machine goes on
 import re
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import ktap
@@ -29,14 +30,27 @@ MAX_BOOTS = 8
 SMALL_CARDS = {"vram": "64M", "card_options": "aperture=24M"}
 
 
+@dataclass
+class Ended:
+    """A program that has run."""
+    name: str
+    status: int
+    text: str = ""
+    seconds: float = 0.0
+    cpu: float = 0.0            # seconds of the host's CPUs
+    card_errors: list = field(default_factory=list)
+    times: list = field(default_factory=list)       # (case, CPU seconds)
+
+
 class Session:
     """One boot: feeds on the guest's output and knows which test is running."""
 
-    def __init__(self, config, names, limit=TEST_SECONDS):
-        self.config, self.waiting, self.limit = config, list(names), limit
+    def __init__(self, config, names, slow=1):
+        self.config, self.waiting = config, list(names)
+        self.slow, self.limit = slow, TEST_SECONDS * slow
         self.current, self.text, self.buffer = None, [], b""
-        self.since = time.monotonic()
-        self.finished = []          # (name, status, output, seconds, the card's errors)
+        self.since, self.since_cpu = time.monotonic(), 0.0
+        self.times = []             # (case, CPU seconds) of the running program
         self.machine = None
         self.card_seen = 0
 
@@ -44,6 +58,14 @@ class Session:
         lines = self.machine.card_log().splitlines()
         fresh, self.card_seen = lines[self.card_seen:], len(lines)
         return guestlog.guest_errors("\n".join(fresh))
+
+    def _time_case(self, line):
+        """What a case took of the host's CPUs, by when its result arrives."""
+        result = ktap.RESULT.match(line)
+        if result and self.current:
+            spent = sum(seconds for _, seconds in self.times)
+            self.times.append((result.group(3),
+                               self.machine.cpu_seconds() - self.since_cpu - spent))
 
     def feed(self, data, done):
         """Take output of the guest; done(entry) is called for each test that has ended."""
@@ -53,20 +75,24 @@ class Session:
             line = raw.decode("utf-8", "replace").rstrip("\r")
             begin, end = BEGIN.match(line), END.match(line)
             if begin:
-                self.current, self.text = begin.group(1), []
-                self.since = time.monotonic()
+                self.current, self.text, self.times = begin.group(1), [], []
+                self.since, self.since_cpu = time.monotonic(), self.machine.cpu_seconds()
             elif end and end.group(1) == self.current:
-                entry = (self.current, int(end.group(2)), "\n".join(self.text),
-                         time.monotonic() - self.since, self._card_errors())
+                entry = Ended(self.current, int(end.group(2)), "\n".join(self.text),
+                              time.monotonic() - self.since,
+                              self.machine.cpu_seconds() - self.since_cpu,
+                              self._card_errors(), self.times)
                 self.waiting.remove(self.current)
                 self.current = None
                 done(entry)
             else:
                 self.text.append(line)
+                self._time_case(line)
 
     def run(self, done):
         """Boot and run what waits. Returns None, or why the machine ended early."""
-        command = f"vm-run-tests {self.limit} " + " ".join(self.waiting)
+        told = f"ONPU_SLOW={self.slow} " if self.slow > 1 else ""
+        command = f"{told}vm-run-tests {self.limit} " + " ".join(self.waiting)
         limit = 60 + sum(self.limit + 10 for _ in self.waiting)
         with Machine(self.config) as machine:
             self.machine = machine
@@ -120,17 +146,19 @@ def kernel_complaints(log):
 class Suite:
     """Runs programs over as many boots as it takes and reports them.
 
-    slow multiplies a program's time limit; a program in must_run fails when it skips anything.
+    slow multiplies a program's time limit, and the program is told; one in must_run fails when
+    it skips anything; those in last end each machine's run.
     """
 
-    def __init__(self, report, title, config, slow=1, must_run=()):
+    def __init__(self, report, title, config, slow=1, must_run=(), last=(), show_times=False):
         self.report, self.title, self.config = report, title, config
-        self.limit, self.must_run = TEST_SECONDS * slow, must_run
+        self.slow, self.must_run, self.last = slow, must_run, list(last)
+        self.show_times = show_times
         self.allow_kernel, self.ended = {}, []
 
     def _judge(self, entry):
-        name, status, text, seconds, card_errors = entry
-        outcome = ktap.parse(text, status)
+        name, text = entry.name, entry.text
+        outcome = ktap.parse(text, entry.status)
         self.ended.append(name)
         self.allow_kernel[name] = outcome.allow_kernel
         label = f"{self.title}:{name}"
@@ -140,12 +168,15 @@ class Suite:
             else:
                 self.report.skip(label, why)
         if outcome.passed:
-            self.report.ok(label, outcome.passed, f" ({seconds:.1f} s)")
+            self.report.ok(label, outcome.passed,
+                           f" ({entry.seconds:.1f} s, CPU {entry.cpu:.1f} s)")
+        for case, spent in entry.times if self.show_times else ():
+            self.report.say(f"       | CPU {spent:6.1f} s  {case}")
         if outcome.failed:
             self.report.fail(f"{label}: " + ", ".join(outcome.failed), text,
                              len(outcome.failed))
-        if card_errors and not outcome.allow_card:
-            self.report.fail(f"{label}: the card logged errors", "\n".join(card_errors))
+        if entry.card_errors and not outcome.allow_card:
+            self.report.fail(f"{label}: the card logged errors", "\n".join(entry.card_errors))
 
     def _judge_kernel_log(self, log):
         for name, lines in kernel_complaints(log).items():
@@ -158,15 +189,17 @@ class Suite:
     def run(self, names):
         """Runs the programs, those that ask for small cards in a machine of their own."""
         small = [n for n in names if n.endswith("_small")]
-        self._run([n for n in names if n not in small])
+        large = [n for n in names if n not in small]
+        if large or not small:
+            self._run(large + self.last)
         if not small:
             return
-        large = self.config
-        self.config = Config(**{**vars(large), **SMALL_CARDS,
-                                "log": Path(f"{large.log}.small"),
-                                "guest_errors": Path(f"{large.guest_errors}.small")})
-        self._run(small)
-        self.config = large
+        config = self.config
+        self.config = Config(**{**vars(config), **SMALL_CARDS,
+                                "log": Path(f"{config.log}.small"),
+                                "guest_errors": Path(f"{config.guest_errors}.small")})
+        self._run(small + self.last)
+        self.config = config
 
     def _run(self, names):
         waiting = list(names)
@@ -178,7 +211,7 @@ class Suite:
             for path in (log, card):
                 path.write_bytes(b"")
             config = Config(**{**vars(self.config), "log": log, "guest_errors": card})
-            session = Session(config, waiting, self.limit)
+            session = Session(config, waiting, self.slow)
             died = session.run(self._judge)
             text = log.read_text(encoding="utf-8", errors="replace")
             self._judge_kernel_log(text)
