@@ -247,15 +247,25 @@ int onpu_place_validate_for_cpu(struct onpu_bo *bo)
  * onpu_place_prefetch() - move a buffer object to where the card is fastest
  * @bo: object, with its reservation held
  *
+ * At the cost of other address spaces first: those that share the reservation may
+ * well have been prefetched just before.
+ *
  * Return: as onpu_place_validate().
  */
 int onpu_place_prefetch(struct onpu_bo *bo)
 {
 	struct onpu_placement p = {};
+	int ret;
 
 	if (!(bo->flags & DRM_ONPU_BO_VRAM) || bo->ext || bo->ttm.pin_count)
 		return onpu_place_validate(bo);
 
+	add_vram(&p, bo, PLACE_IDLE_ONLY, bo->flags & DRM_ONPU_BO_CPU_VISIBLE);
+	ret = place_validate(bo, &p, true);
+	if (ret != -ENOMEM)
+		return ret;
+
+	p = (struct onpu_placement) {};
 	if (bo->flags & DRM_ONPU_BO_CPU_VISIBLE)
 		add_vram(&p, bo, PLACE_IDLE_ONLY, true);
 	add_vram(&p, bo, 0, false);
