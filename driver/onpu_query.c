@@ -54,6 +54,7 @@ static void query_memory(struct onpu_device *odev, void *data)
 	q->va_start = ONPU_VA_USER_START;
 	q->va_end = ONPU_VA_USER_END;
 	q->page_sizes = odev->caps.page_sizes;
+	q->pinned_used = onpu_userptr_pinned();
 }
 
 static void query_firmware(struct onpu_device *odev, void *data)

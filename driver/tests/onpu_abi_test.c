@@ -63,7 +63,7 @@ static void structures_keep_the_rules(struct kunit *test)
 {
 	CHECK_STRUCT(drm_onpu_array, 16);
 	CHECK_STRUCT(drm_onpu_query_device, 56);
-	CHECK_STRUCT(drm_onpu_query_memory, 56);
+	CHECK_STRUCT(drm_onpu_query_memory, 64);
 	CHECK_STRUCT(drm_onpu_query_firmware, 56);
 	CHECK_STRUCT(drm_onpu_query_limits, 40);
 	CHECK_STRUCT(drm_onpu_query_counters, 72);

@@ -488,6 +488,7 @@ TEST_F(userptr, limit_of_the_machine)
 
 	ASSERT_GT(limit, MIB(16));
 	ASSERT_EQ(0, userptr(self->env.fd, self->mem, PAGE, 0, &handle));
+	EXPECT_EQ(self->before.pinned_used + PAGE, onpu_memory(self->env.fd).pinned_used);
 	/* Refused before anything of it is pinned, or even looked at. */
 	EXPECT_EQ(-ENOSPC, userptr(self->env.fd, self->mem, limit, 0, &handle));
 	EXPECT_EQ(4, pinned());

@@ -155,6 +155,8 @@ struct drm_onpu_query_memory {
 	__u64 va_end;
 	/** @page_sizes: bit n set: the MMU has pages of 2^n bytes */
 	__u64 page_sizes;
+	/** @pinned_used: memory of processes in buffer objects now, all cards together (1.2) */
+	__u64 pinned_used;
 };
 
 /** struct drm_onpu_query_firmware - what runs on the card */
