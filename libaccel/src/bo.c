@@ -116,6 +116,11 @@ static int attach(struct bo *bo, uint32_t flags)
 	if (ret)
 		goto err_close;
 	ret = bind(bo, DRM_ONPU_BIND_MAP, flags & BO_CARD_READONLY ? DRM_ONPU_BIND_READONLY : 0);
+	if (ret == -ENOSPC) {
+		fail(ret, "the context has the %u mappings that it may have",
+		     bo->context->device->limits.max_mappings);
+		goto err_range;
+	}
 	if (ret) {
 		fail(ret, "the driver did not map %" PRIu64 " bytes at 0x%" PRIx64 ": %s", bo->size,
 		     bo->va, strerror(-ret));

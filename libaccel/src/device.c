@@ -43,7 +43,10 @@ int device_check(const struct accel_device *device)
 
 int device_ioctl(const struct accel_device *device, unsigned long request, void *arg)
 {
-	return os_ioctl(device->fd, request, arg);
+	int ret = os_ioctl(device->fd, request, arg);
+
+	/* A driver that is older than what is asked of it. */
+	return ret == -ENOTTY ? -ENOTSUP : ret;
 }
 
 /* Reads @size bytes of a query; what an older driver does not know stays zero. */

@@ -45,10 +45,13 @@ int accel_device_get_memory(struct accel_device *device, struct accel_memory_inf
 	local.card_free = memory.vram_size > memory.vram_used ? memory.vram_size - memory.vram_used : 0;
 	local.host_used = memory.system_used;
 	local.page_sizes = memory.page_sizes;
+	local.registered_used = memory.pinned_used;
 	local.registered_max = device->limits.max_pinned_bytes;
 	local.buffer_size_max = device->limits.max_bo_size;
 	local.buffers_max = device->limits.max_bos;
 	local.mappings_max = device->limits.max_mappings;
+	local.contexts_max = device->limits.max_vms;
+	local.queues_max = device->limits.max_queues;
 	return copy_out(info, &local, sizeof(local), sizeof(local), "accel_memory_info");
 }
 

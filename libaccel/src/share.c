@@ -28,8 +28,10 @@
 
 int buffer_export(const struct accel_buffer *buffer)
 {
-	int fd;
+	int fd = buffer_check_content(buffer);
 
+	if (fd)
+		return fd;
 	if (buffer->origin == ACCEL_ORIGIN_REGISTERED)
 		return fail(-EPERM, "registered memory cannot be exported");
 	if (!(buffer->flags & ACCEL_BUFFER_SHAREABLE))
@@ -52,9 +54,6 @@ int accel_buffer_export(struct accel_buffer *buffer, uint32_t flags, int *fd)
 		return fail(-EINVAL, "fd is NULL");
 	if (flags)
 		return fail(-EINVAL, "flags 0x%x are not 0", flags);
-	ret = buffer_check_content(buffer);
-	if (ret)
-		return ret;
 	ret = buffer_export(buffer);
 	if (ret < 0)
 		return ret;
@@ -111,7 +110,7 @@ static int check_memory(const struct accel_context *context, const void *memory,
 		return fail(-EINVAL, memory ? "size is 0" : "memory is NULL");
 	if ((uintptr_t)memory % MEMORY_ALIGN)
 		return fail(-EINVAL, "memory %p is not aligned to %u bytes", memory, MEMORY_ALIGN);
-	if (size > max)
+	if (max && size > max)	/* 0: a driver that refuses by itself */
 		return fail(-E2BIG, "size %" PRIu64 " is more than all processes together may register, %" PRIu64,
 			    size, max);
 	if ((uintptr_t)memory > UINTPTR_MAX - size - PAGE_SIZE)

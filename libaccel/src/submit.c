@@ -226,6 +226,10 @@ static int submit_jobs(struct accel_queue *queue, uint64_t va, unsigned int pack
 		free(list.syncs);
 	if (ret == -ECANCELED)
 		return queue_dead(queue);
+	if (ret == -ENOMEM)
+		return fail(ret, "the driver has no memory for the submission: the buffers of the context that must be in"
+			    " card memory have to fit into its %" PRIu64 " bytes together",
+			    (uint64_t)device->memory.vram_size);
 	if (ret)
 		return fail(ret, "the driver refused the submission: %s", strerror(-ret));
 	return 0;

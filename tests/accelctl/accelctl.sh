@@ -6,7 +6,7 @@ accelctl=accelctl
 jsoncheck=$(dirname "$0")/jsoncheck
 . "$(dirname "$0")/lib/cases.sh"
 
-echo "1..91"
+echo "1..92"
 usage_cases
 
 text 0 "ready" list
@@ -51,13 +51,16 @@ json 5 error.code=timeout -- bench matmul -m 1024 -n 1024 -k 1024 --iterations 1
 # Who has memory: nobody, then somebody that holds a node.
 text 0 "No process has a card open" memory
 json 0 cards.0.index=0 cards.0.pci_address="$pci" cards.0.known=true cards.0.memory_size \
-	cards.0.memory_visible cards.0.memory_used cards.0.host_memory_used unreadable_processes=0 \
-	-- memory
+	cards.0.memory_visible cards.0.memory_used cards.0.memory_free cards.0.host_memory_used \
+	cards.0.registered_memory_used=0 cards.0.limits.buffers cards.0.limits.buffer_size \
+	cards.0.limits.registered cards.0.limits.contexts unreadable_processes=0 -- memory
+text 0 "Registered memory of processes, all cards: 0 B of at most" memory
 sleep 1000 3<"$node" 4<&3 &
 holder=$!
 json 0 processes.0.pid=$holder processes.0.name=sleep "processes.0.pci_address=$pci" \
 	processes.0.clients=1 processes.0.vram.total=0 processes.0.system.shared=0 \
-	processes.0.vram.resident=0 processes.0.system.active=0 -- memory "$pci"
+	processes.0.vram.resident=0 processes.0.system.active=0 processes.0.off_card=0 \
+	processes.0.pinned=0 processes.0.vram.purgeable=0 -- memory "$pci"
 text 0 "^ *$holder  sleep " memory
 kill $holder
 accelctl bench matmul -m 1024 -n 1024 -k 1024 --iterations 100000 --timeout 60 >/dev/null 2>&1 &

@@ -65,6 +65,9 @@ static void device_memory(void **state)
 	assert_true(after.card_used >= before.card_used + (2 << 20));
 	assert_int_equal(after.card_used + after.card_free, after.card_size);
 	accel_buffer_destroy(buffer);
+	assert_true(before.contexts_max && before.queues_max);
+	assert_int_equal(before.contexts_max, device.contexts_max);
+	assert_int_equal(before.queues_max, device.queues_max);
 	fails(accel_device_get_memory(NULL, &after), -EINVAL);
 	fails(accel_device_get_memory(f->device, NULL), -EINVAL);
 	fails(accel_device_get_memory(f->device, &old), -EINVAL);
@@ -202,6 +205,7 @@ static void purgeable_is_not_used(void **state)
 	fails(accel_buffer_write(buffer, 0, &word, 4), -ENODATA);
 	expect_detail("say ACCEL_ADVICE_NEEDED first");
 	fails(accel_buffer_export(buffer, 0, &fd), -ENODATA);
+	fails(accel_buffer_wait(buffer, ACCEL_ACCESS_READ, 0), -ENODATA);
 	assert_int_equal(word, 7);
 	ok(accel_buffer_advise(buffer, ACCEL_ADVICE_NEEDED));
 	assert_int_equal(info_of(buffer).state, 0);
@@ -307,6 +311,9 @@ static void registered(void **state)
 	assert_int_equal(info.bytes, 8 * PAGE);
 	assert_int_equal(info.location, ACCEL_LOCATION_HOST);
 	assert_int_equal(accel_buffer_size(buffer), 8 * PAGE);
+#ifndef ACCEL_TEST_FAKE
+	assert_true(memory_of(f).registered_used >= 8 * PAGE);
+#endif
 	/* Read by the card, and written. */
 	ok(accel_copy(f->queue, card, 0, buffer, 0, 8 * PAGE));
 	assert_int_equal(word_at(card, 7 * PAGE + 40), 7 * PAGE / 4 + 10);
@@ -429,7 +436,14 @@ static void memlock(void **state)
 	/* What comes after the handle fails. */
 	fake_fail_ioctl(DRM_IOCTL_ONPU_VM_BIND, -ENOSPC);
 	fails(accel_host_register(f->context, memory, PAGE, 0, &buffer), -ENOSPC);
+	expect_detail("the context has the 4096 mappings that it may have");
+	fake_fail_ioctl(DRM_IOCTL_ONPU_VM_BIND, -ENOMEM);
+	fails(accel_host_register(f->context, memory, PAGE, 0, &buffer), -ENOMEM);
 	expect_detail("the driver did not map 4096 bytes");
+	/* A driver that is older than this. */
+	fake_fail_ioctl(DRM_IOCTL_ONPU_BO_USERPTR, -ENOTTY);
+	fails(accel_host_register(f->context, memory, PAGE, 0, &buffer), -ENOTSUP);
+	expect_detail("Operation not supported");
 	fake_fail_ioctl(0, 0);
 	munmap(memory, 2 * PAGE);
 }

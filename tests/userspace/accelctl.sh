@@ -28,6 +28,9 @@ text 0 "0000:00:1e.0 .*ready" list
 json 0 device.pci_address=0000:00:1f.0 device.card.cores=4 device.card.types_in.3=i8 \
 	device.firmware.version=1.2.3 -- info 1
 json 0 device.index=0 -- info 00:1e.0
+json 0 cards.0.memory_size=67108864 cards.1.known=true cards.0.limits.buffers=511 \
+	cards.0.limits.registered=16777216 unreadable_processes -- memory
+text 0 "511 buffers of up to 32.0 MiB, 8 contexts, 8 queues" memory
 json 0 check.wrong=0 check.checked=1024 check.elements=2000 -- bench matmul -m 40 -n 50 -k 30 \
 	--iterations 2 --check
 json 0 check.wrong=0 check.checked=120 -- bench matmul --type int8 -m 10 -n 12 -k 9 --trans-a \
@@ -46,6 +49,9 @@ with FAKE_WRONG=1 json 1 check.wrong error.code=check-failed -- bench matmul -m 
 with FAKE_HANG=1 json 5 error.code=timeout -- info --timeout 1
 with FAKE_CRASH=1 json 4 error.code=device-error -- info
 with FAKE_EACCES=1 json 7 error.code=permission-denied device.state=error -- info
+with FAKE_EACCES=1 json 0 cards.0.known=false -- memory
+with FAKE_EACCES=1 text 0 "00:1e.0 *Permission denied" memory
+with FAKE_HANG=1 json 5 error.code=timeout -- memory --timeout 1
 with FAKE_EACCES=1 json 0 devices.0.state=error devices.0.state_detail -- list
 with FAKE_CARDS=0 json 3 error.code=no-device -- list
 

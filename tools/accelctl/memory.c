@@ -2,6 +2,8 @@
 /*
  * accelctl memory: memory of each card, and who has it.
  *
+ * A card is asked through an open node, which is closed before processes are looked at.
+ *
  * Processes are found as the kernel's drm-usage-stats has it: every open node of a card has
  * lines in /proc/PID/fdinfo/FD. Descriptors that are one client (after dup() or in a thread)
  * count once; a client that several processes have open is shown for each of them.
@@ -35,6 +37,7 @@ struct process {
 	char name[32];
 	char address[16];
 	unsigned int clients;
+	uint64_t pinned;	/* of the process, for all devices */
 	uint64_t bytes[REGIONS][FIGURES];
 };
 
@@ -126,26 +129,51 @@ static struct process *find_process(struct processes *all, int pid, const char *
 	return process;
 }
 
-static void read_name(int pid, char *name, size_t room)
+static void read_name(struct process *process)
 {
 	char path[64];
 	FILE *file;
 
-	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	snprintf(path, sizeof(path), "/proc/%d/comm", process->pid);
 	file = fopen(path, "re");
-	if (!file || !fgets(name, (int)room, file))
-		snprintf(name, room, "?");
-	name[strcspn(name, "\n")] = '\0';
+	if (!file || !fgets(process->name, sizeof(process->name), file))
+		snprintf(process->name, sizeof(process->name), "?");
+	process->name[strcspn(process->name, "\n")] = '\0';
 	if (file)
 		fclose(file);
+}
+
+/* Pages that the process has pinned for devices: registered memory is among them. */
+static void read_pinned(struct process *process)
+{
+	char path[64], line[256];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", process->pid);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file))
+		if (!strncmp(line, "VmPin:", 6))
+			process->pinned = strtoull(line + 6, NULL, 10) << 10;
+	if (file)
+		fclose(file);
+}
+
+/* What belongs on the card and is not there now: evicted, swapped out, or given up. */
+static uint64_t off_card(const struct process *process)
+{
+	const uint64_t *vram = process->bytes[REGION_VRAM];
+
+	return vram[FIGURE_TOTAL] > vram[FIGURE_RESIDENT] ? vram[FIGURE_TOTAL] - vram[FIGURE_RESIDENT] : 0;
 }
 
 static void add_client(struct processes *all, int pid, const struct client *client)
 {
 	struct process *process = find_process(all, pid, client->address);
 
-	if (!process->clients++)
-		read_name(pid, process->name, sizeof(process->name));
+	if (!process->clients++) {
+		read_name(process);
+		read_pinned(process);
+	}
 	for (unsigned int r = 0; r < REGIONS; r++)
 		for (unsigned int f = 0; f < FIGURES; f++)
 			process->bytes[r][f] += client->bytes[r][f];
@@ -208,39 +236,108 @@ static void read_processes(struct processes *all, const char *only)
 
 /* ---- output ---- */
 
-static void card_json(struct json_object *array, const struct card *card)
+static void limits_json(struct json_object *card, const struct accel_memory_info *memory)
+{
+	struct json_object *limits = json_object_new_object();
+
+	add_int(limits, "buffer_size", (int64_t)memory->buffer_size_max);
+	add_int(limits, "buffers", memory->buffers_max);
+	add_int(limits, "contexts", memory->contexts_max);
+	add_int(limits, "queues", memory->queues_max);
+	add_int(limits, "mappings", memory->mappings_max);
+	add_int(limits, "registered", (int64_t)memory->registered_max);
+	json_object_object_add(card, "limits", limits);
+}
+
+static void card_json(struct json_object *array, const struct card *card,
+		      const struct accel_memory_info *memory)
 {
 	struct json_object *object = json_object_new_object();
-	const struct accel_device_info *info = &card->info;
-	bool known = card->bound && !info->status;
 
 	json_object_object_add(object, "index",
 			       card->bound ? json_object_new_int64(card->index) : NULL);
 	add_text(object, "pci_address", card->pci.address);
-	add_text(object, "node", card->bound ? info->node : NULL);
-	add_bool(object, "known", known);
-	if (known) {
-		add_int(object, "memory_size", (int64_t)info->memory_size);
-		add_int(object, "memory_visible", (int64_t)info->memory_visible);
-		add_int(object, "memory_used", (int64_t)info->memory_used);
-		add_int(object, "host_memory_used", (int64_t)info->host_used);
+	add_text(object, "node", card->bound ? card->info.node : NULL);
+	add_bool(object, "known", memory);
+	if (memory) {
+		add_int(object, "memory_size", (int64_t)memory->card_size);
+		add_int(object, "memory_visible", (int64_t)memory->card_visible);
+		add_int(object, "memory_used", (int64_t)memory->card_used);
+		add_int(object, "memory_free", (int64_t)memory->card_free);
+		add_int(object, "host_memory_used", (int64_t)memory->host_used);
+		add_int(object, "registered_memory_used", (int64_t)memory->registered_used);
+		limits_json(object, memory);
 	}
 	json_object_array_add(array, object);
 }
 
-static void card_text(const struct ctl *ctl, const struct card *card)
+static void card_text(const struct ctl *ctl, const struct card *card,
+		      const struct accel_memory_info *memory, int error)
 {
-	const struct accel_device_info *info = &card->info;
-	char size[32], visible[32], used[32], host[32];
+	char size[32], visible[32], used[32], left[32], host[32];
 
-	if (!card->bound || info->status) {
+	if (!memory) {
 		print(ctl, "%-5s  %-12s  %s\n", "-", card->pci.address,
-		      card->bound ? strerror(-info->status) : "the onpu driver is not bound");
+		      card->bound ? strerror(-error) : "the onpu driver is not bound");
 		return;
 	}
-	print(ctl, "%-5u  %-12s  %10s  %10s  %10s  %10s\n", card->index, card->pci.address,
-	      human_size(info->memory_size, size), human_size(info->memory_visible, visible),
-	      human_size(info->memory_used, used), human_size(info->host_used, host));
+	print(ctl, "%-5u  %-12s  %10s  %10s  %10s  %10s  %10s\n", card->index, card->pci.address,
+	      human_size(memory->card_size, size), human_size(memory->card_visible, visible),
+	      human_size(memory->card_used, used), human_size(memory->card_free, left),
+	      human_size(memory->host_used, host));
+}
+
+/* What all cards have in common, from one of them. */
+static void limits_text(const struct ctl *ctl, const struct accel_memory_info *memory)
+{
+	char used[32], most[32], buffer[32];
+
+	print(ctl, "\nRegistered memory of processes, all cards: %s of at most %s.\n",
+	      human_size(memory->registered_used, used), human_size(memory->registered_max, most));
+	print(ctl, "An open node has at most %u buffers of up to %s, %u contexts, %u queues.\n",
+	      memory->buffers_max, human_size(memory->buffer_size_max, buffer), memory->contexts_max,
+	      memory->queues_max);
+}
+
+/* 0 or -errno. */
+static int read_memory(const struct card *card, struct accel_memory_info *memory)
+{
+	struct accel_device *device;
+	int ret;
+
+	if (!card->bound)
+		return -ENODEV;
+	if (card->info.status)
+		return card->info.status;
+	ret = accel_device_open_name(card->info.pci_address, &device);
+	if (ret)
+		return ret;
+	accel_memory_info_init(memory);
+	ret = accel_device_get_memory(device, memory);
+	accel_device_close(device);
+	return ret;
+}
+
+static void show_cards(struct ctl *ctl, const struct card *cards, int count)
+{
+	struct json_object *array = json_object_new_array();
+	struct accel_memory_info memory, known;
+
+	accel_memory_info_init(&known);
+
+	print(ctl, "%-5s  %-12s  %10s  %10s  %10s  %10s  %10s\n", "INDEX", "PCI", "CARD", "VISIBLE",
+	      "USED", "FREE", "SYSTEM");
+	for (int i = 0; i < count; i++) {
+		int ret = read_memory(&cards[i], &memory);
+
+		card_json(array, &cards[i], ret ? NULL : &memory);
+		card_text(ctl, &cards[i], ret ? NULL : &memory, ret);
+		if (!ret)
+			known = memory;
+	}
+	if (known.buffers_max)
+		limits_text(ctl, &known);
+	json_object_object_add(ctl->doc, "cards", array);
 }
 
 static void process_json(struct json_object *array, const struct process *process)
@@ -251,6 +348,8 @@ static void process_json(struct json_object *array, const struct process *proces
 	add_text(object, "name", process->name);
 	add_text(object, "pci_address", process->address);
 	add_int(object, "clients", process->clients);
+	add_int(object, "off_card", (int64_t)off_card(process));
+	add_int(object, "pinned", (int64_t)process->pinned);
 	for (unsigned int r = 0; r < REGIONS; r++) {
 		struct json_object *region = json_object_new_object();
 
@@ -264,12 +363,14 @@ static void process_json(struct json_object *array, const struct process *proces
 static void process_text(const struct ctl *ctl, const struct process *process)
 {
 	const uint64_t *vram = process->bytes[REGION_VRAM], *system = process->bytes[REGION_SYSTEM];
-	char a[32], b[32], c[32], d[32];
+	char a[32], b[32], c[32], d[32], e[32], f[32], g[32];
 
-	print(ctl, "%7d  %-15s  %-12s  %10s  %10s  %10s  %10s\n", process->pid, process->name,
-	      process->address, human_size(vram[FIGURE_TOTAL], a), human_size(system[FIGURE_TOTAL], b),
-	      human_size(vram[FIGURE_SHARED] + system[FIGURE_SHARED], c),
-	      human_size(vram[FIGURE_RESIDENT] + system[FIGURE_RESIDENT], d));
+	print(ctl, "%7d  %-15s  %-12s  %9s  %9s  %9s  %9s  %9s  %9s  %9s\n", process->pid, process->name,
+	      process->address, human_size(vram[FIGURE_TOTAL], a), human_size(vram[FIGURE_RESIDENT], b),
+	      human_size(off_card(process), c), human_size(system[FIGURE_TOTAL], d),
+	      human_size(vram[FIGURE_SHARED] + system[FIGURE_SHARED], e),
+	      human_size(vram[FIGURE_PURGEABLE] + system[FIGURE_PURGEABLE], f),
+	      human_size(process->pinned, g));
 }
 
 static int by_size(const void *a, const void *b)
@@ -282,23 +383,14 @@ static int by_size(const void *a, const void *b)
 	return x->pid - y->pid;
 }
 
-static void show(struct ctl *ctl, const struct card *cards, int count, struct processes *all)
+static void show_processes(struct ctl *ctl, struct processes *all)
 {
 	struct json_object *array = json_object_new_array();
 
-	print(ctl, "%-5s  %-12s  %10s  %10s  %10s  %10s\n", "INDEX", "PCI", "CARD", "VISIBLE", "USED",
-	      "SYSTEM");
-	for (int i = 0; i < count; i++) {
-		card_json(array, &cards[i]);
-		card_text(ctl, &cards[i]);
-	}
-	json_object_object_add(ctl->doc, "cards", array);
-
-	array = json_object_new_array();
 	if (all->count) {
 		qsort(all->list, all->count, sizeof(*all->list), by_size);
-		print(ctl, "\n%7s  %-15s  %-12s  %10s  %10s  %10s  %10s\n", "PID", "NAME", "PCI", "CARD",
-		      "SYSTEM", "SHARED", "RESIDENT");
+		print(ctl, "\n%7s  %-15s  %-12s  %9s  %9s  %9s  %9s  %9s  %9s  %9s\n", "PID", "NAME", "PCI",
+		      "CARD", "ON-CARD", "OFF-CARD", "SYSTEM", "SHARED", "PURGEABLE", "PINNED");
 	} else {
 		print(ctl, "\nNo process has a card open.\n");
 	}
@@ -332,8 +424,9 @@ static enum status run_memory(struct ctl *ctl)
 			return error(ctl, STATUS_NO_DEVICE, "no card in this machine");
 		}
 	}
+	show_cards(ctl, cards ? cards : &one, count);
 	read_processes(&all, ctl->device ? one.pci.address : NULL);
-	show(ctl, cards ? cards : &one, count, &all);
+	show_processes(ctl, &all);
 	free(all.list);
 	free(cards);
 	return STATUS_OK;

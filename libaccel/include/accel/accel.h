@@ -30,7 +30,7 @@
  *    the ..._init() function beside it). Reserved members must stay zero.
  *
  * Errors that many functions share: -EINVAL (an argument is wrong, the detail
- * names it), -ENOMEM, -ECHILD (see above), -ENODEV (the card is gone),
+ * names it), -ENOMEM, -ECHILD (see above), -ENODEV (the card is gone), -ENOTSUP (the driver is too old),
  * -ECANCELED (the queue has stopped after an error, see accel_queue_get_status()).
  */
 #ifndef ACCEL_ACCEL_H
@@ -237,10 +237,13 @@ struct accel_memory_info {
 	uint64_t card_used;		/**< bytes of it allocated now, by all processes and the driver */
 	uint64_t card_free;		/**< the rest; more can be had, as buffers that are not in use give way */
 	uint64_t host_used;		/**< bytes of system memory in buffers of all processes, evicted ones included */
-	uint64_t registered_max;	/**< bytes that all processes together may have registered, all cards together */
+	uint64_t registered_used;	/**< bytes that all processes have registered now, all cards together */
+	uint64_t registered_max;	/**< bytes that they may have registered */
 	uint64_t buffer_size_max;	/**< largest buffer */
 	uint32_t buffers_max;		/**< buffers of one open device */
 	uint32_t mappings_max;		/**< buffers of one context */
+	uint32_t contexts_max;		/**< contexts of one open device */
+	uint32_t queues_max;		/**< queues of one open device */
 	uint64_t page_sizes;		/**< bit n set: the card's MMU has pages of 2^n bytes */
 };
 
@@ -323,8 +326,9 @@ ACCEL_API int accel_context_get_status(struct accel_context *context,
  * @p flags: ACCEL_BUFFER_CARD, ACCEL_BUFFER_HOST or both (card memory first, system memory when
  * it is full), and any of the other ACCEL_BUFFER_*.
  *
- * A CARD buffer is in card memory whenever work can use it; while no work does, others may have it
- * moved to system memory and back. Its addresses stay.
+ * A CARD buffer is in card memory whenever work of its context runs; between that, others may have it
+ * moved to system memory and back. Its addresses stay. So the CARD buffers of a context must fit into
+ * card memory together (submitting fails with -ENOMEM); those that are CARD | HOST need not.
  *
  * Errors: -EINVAL (size 0, flags), -E2BIG (larger than buffer_size_max),
  * -ENOMEM (no room in the allowed places), -ENOSPC (the open device has buffers_max buffers).
@@ -429,7 +433,7 @@ ACCEL_API int accel_buffer_get_info(struct accel_buffer *buffer, struct accel_bu
 enum accel_advice {
 	/** The card needs it soon: have it in card memory, if it may be there, at the cost of others. */
 	ACCEL_ADVICE_PREFETCH = 1,
-	/** The card does not need it for a while: out of card memory, with its content. */
+	/** The card does not need it for a while: out of card memory, with its content, until work of its context. */
 	ACCEL_ADVICE_EVICT = 2,
 	/** The content may be given up, which is cheaper than to move it, when card memory is short. */
 	ACCEL_ADVICE_PURGEABLE = 3,
@@ -448,8 +452,9 @@ enum accel_advice {
  * the content was given up meanwhile: the buffer can be used again, but all of it is zero.
  *
  * Errors: -EINVAL (no such advice), -ENODATA (see above; NEEDED has taken effect), -ENOMEM (no room, with
- * all that is in use), -EPERM (PURGEABLE of an exported or imported buffer or registered memory), -EIO (the
- * card failed at the copy; the buffer is where it was).
+ * all that is in use), -EPERM (PURGEABLE of an imported buffer, of registered memory, or of a buffer that was
+ * exported or used with accel_queue_acquire(), _release() or accel_buffer_wait()), -EIO (the card failed
+ * at the copy; the buffer is where it was).
  */
 ACCEL_API int accel_buffer_advise(struct accel_buffer *buffer, uint32_t advice);
 
