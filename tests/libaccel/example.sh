@@ -1,14 +1,24 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The example program says what it should.
-wanted="4 6 20
+# The example programs say what they should.
+number=0 failed=0
+
+# example NAME OUTPUT
+example() {
+	number=$((number + 1))
+	result=$("accel-example-$1" 2>&1)
+	status=$?
+	if [ $status = 0 ] && [ "$result" = "$2" ]; then
+		echo "ok $number - example $1"
+	else
+		echo "not ok $number - example $1"
+		echo "status $status: $result" | sed 's/^/# /'
+		failed=1
+	fi
+}
+
+echo 1..2
+example matmul "4 6 20
 12 14 52"
-echo 1..1
-result=$(accel-example-matmul 2>&1)
-if [ "$result" = "$wanted" ]; then
-	echo "ok 1 - example"
-else
-	echo "not ok 1 - example"
-	echo "$result" | sed 's/^/# /'
-	exit 1
-fi
+example share "256 256"
+exit $failed
