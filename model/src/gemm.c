@@ -45,6 +45,7 @@
 #define STREAM_SLIVERS	2u	/* of A: so few rows do not pay for packing all of B */
 #define STREAM_A_BYTES	((size_t)4 << 20)	/* all of A, packed */
 #define STREAM_WORDS	(32u << 10)	/* of B, packed, on the stack of a thread */
+#define STREAM_UNITS	32u	/* of a sliver, at least */
 #define STREAM_RUN	1024u	/* bytes of a stored row of B that are read in one go, about */
 #define STREAM_ITEMS	4u	/* for each thread */
 #define CACHE_LINE	64u
@@ -628,11 +629,13 @@ static void choose_strip(struct gemm *g)
 	const struct gemm_kernel *kern = g->kern;
 	uint32_t grain = 16u * kern->ku, unit = kern->nr * COLS_CHUNK;
 	uint32_t items = (onpu_pool_threads(g->pool) + 1) * STREAM_ITEMS, k;
+	/* With room for the least k of each sliver. */
+	uint32_t most = STREAM_WORDS / (STREAM_UNITS * kern->nr + kern->b_head) / COLS_CHUNK * unit;
 
 	g->strip = kern->nr;
 	if (!g->b.k_contiguous)
-		g->strip = unit * min_u32(div_up(STREAM_RUN * 8 / g->b.bits, unit),
-					  div_up(div_up(g->desc->n, items), unit));
+		g->strip = min_u32(most, unit * min_u32(div_up(STREAM_RUN * 8 / g->b.bits, unit),
+							div_up(div_up(g->desc->n, items), unit)));
 	g->b.stride = STREAM_WORDS / (g->strip / kern->nr) & ~15u;	/* cache lines */
 	k = (uint32_t)(g->b.stride - kern->b_head) / kern->nr * kern->ku;
 	g->stream_k = k / grain * grain;

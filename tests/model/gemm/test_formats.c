@@ -353,6 +353,11 @@ static void test_integers(void **state)
 			.fill = FILL_ANY, .scattered = rnd_below(2),
 		};
 
+		if (i >= 92) {	/* the widest items, and several */
+			p.m = 3;
+			p.n = 9000;
+			p.flags = ONPU_GEMM_ACCUMULATE;
+		}
 		try_problem(&p);
 	}
 }
