@@ -37,6 +37,7 @@
 #define COLS_CHUNK	4u	/* slivers that are packed together when the lanes are contiguous */
 #define COLS_MAX	(COLS_CHUNK * GEMM_LANES_MAX + GEMM_CONVERT_GRAIN)
 #define COLS_STEP	64u	/* source rows at a time */
+#define GROUPS_MAX	(ROWS_STEP * 8 / 32 + 1)	/* of scales in a step of 4-bit elements */
 #define FETCH_MAX	512u	/* bytes of a run of elements that are converted */
 #define PACK_A_BYTES	((size_t)4 << 20)
 #define PACK_B_BYTES	((size_t)6 << 20)
@@ -79,7 +80,7 @@ struct side {
 	bool k_contiguous;
 	bool is_b;
 	unsigned int bits;		/* of a stored element */
-	unsigned int es;		/* bytes of an element that is packed */
+	unsigned int packed_bits;	/* of an element when it is packed: converted, or not */
 	enum gemm_mode mode;
 	unsigned int lanes;		/* of a sliver, in memory */
 	unsigned int max_lanes;		/* used ones */
@@ -238,6 +239,34 @@ static void scale_along_k(const struct side *s, uint64_t lane, uint64_t k, uint3
 	}
 }
 
+/* Scales k x lanes packed elements, from k on, of lanes whose scales follow each other along k. */
+static void scale_packed_rows(const struct side *s, uint64_t lane, uint32_t count, uint64_t k,
+			      uint32_t n, float *packed)
+{
+	const struct onpu_gemm_scales *sc = s->scales;
+	float one[GROUPS_MAX], zero[GROUPS_MAX];
+	float scales[GROUPS_MAX][GEMM_LANES_MAX], zeros[GROUPS_MAX][GEMM_LANES_MAX];
+	uint32_t group = sc->group, skip = (uint32_t)(k % group), at = 0;
+	uint32_t groups = div_up(skip + n, group);
+
+	for (uint32_t r = 0; r < s->lanes; r++) {
+		if (r < count)
+			fetch_scales(sc, lane + r, k / group, groups, one, zero);
+		for (uint32_t i = 0; i < groups; i++) {
+			scales[i][r] = one[i];
+			zeros[i][r] = sc->zero.n ? zero[i] : 0;
+		}
+	}
+	for (uint32_t i = 0; at < n; i++) {
+		uint32_t run = min_u32(group - skip, n - at);
+
+		gemm_scale_lanes(packed + (size_t)at * s->lanes, run, s->lanes, s->lanes, scales[i],
+				 sc->zero.n ? zeros[i] : NULL, s->simd);
+		at += run;
+		skip = 0;
+	}
+}
+
 /* Source with k contiguous: one row per lane, a step of k at a time. */
 static void pack_sliver_rows(const struct gemm *g, const struct side *s, uint32_t sliver)
 {
@@ -247,19 +276,24 @@ static void pack_sliver_rows(const struct gemm *g, const struct side *s, uint32_
 	uint32_t count = sliver_start(s, sliver + 1) - start;
 	uint32_t *dst = sliver_data(g, s, sliver);
 
-	for (uint32_t k = 0; k < g->kn; k += ROWS_STEP) {
-		uint32_t n = min_u32(ROWS_STEP, g->kn - k);
+	uint32_t step = ROWS_STEP * 32 / s->packed_bits;
+
+	for (uint32_t k = 0; k < g->kn; k += step) {
+		uint32_t n = min_u32(step, g->kn - k);
+		uint32_t *to = dst + (size_t)(k / g->kern->ku) * s->lanes;
 
 		for (uint32_t r = 0; r < count; r++) {
 			uint64_t lane = s->lane0 + start + r;
 			uint8_t *tmp = bounce + (size_t)r * ROWS_STEP * 4;
 
 			rows[r] = fetch(s, lane, g->k0 + k, n, tmp);
-			if (s->scales)
+			if (s->scales && s->convert)
 				scale_along_k(s, lane, g->k0 + k, n, (float *)(void *)tmp);
 		}
-		g->kern->pack_rows(dst + (size_t)(k / g->kern->ku) * s->lanes, s->lanes, rows,
-				   count, n, s->mode);
+		g->kern->pack_rows(to, s->lanes, rows, count, n, s->mode);
+		if (s->scales && !s->convert)
+			scale_packed_rows(s, s->lane0 + start, count, g->k0 + k, n,
+					  (float *)(void *)to);
 	}
 }
 
@@ -269,8 +303,9 @@ struct lane_scales {
 	float scales[COLS_MAX], zeros[COLS_MAX];
 };
 
-static void scale_across_k(const struct side *s, struct lane_scales *ls, uint64_t k, uint64_t lane,
-			   uint32_t n, float *v)
+/* Those of n lanes and the group of k; NULL if there are no zero points. */
+static const float *find_scales(const struct side *s, struct lane_scales *ls, uint64_t k,
+				uint64_t lane, uint32_t n)
 {
 	const struct onpu_gemm_scales *sc = s->scales;
 
@@ -278,7 +313,28 @@ static void scale_across_k(const struct side *s, struct lane_scales *ls, uint64_
 		ls->group = k / sc->group;
 		fetch_scales(sc, ls->group, lane, n, ls->scales, ls->zeros);
 	}
-	gemm_scale_each(v, n, ls->scales, sc->zero.n ? ls->zeros : NULL, s->simd);
+	return sc->zero.n ? ls->zeros : NULL;
+}
+
+/* Scales the elements of k .. k + n - 1 of slivers [first, end), which have been packed. */
+static void scale_packed_cols(const struct gemm *g, const struct side *s, struct lane_scales *ls,
+			      uint32_t first, uint32_t end, uint32_t k, uint32_t n, uint32_t lead)
+{
+	uint32_t start = sliver_start(s, first), width = lead + sliver_start(s, end) - start;
+	uint32_t group = s->scales->group;
+
+	for (uint32_t run; n; k += run, n -= run) {
+		const float *zeros = find_scales(s, ls, g->k0 + k, s->lane0 + start - lead, width);
+
+		run = min_u32(n, group - (uint32_t)((g->k0 + k) % group));
+		for (uint32_t i = first; i < end; i++) {
+			uint32_t at = sliver_start(s, i) - start + lead;
+			uint32_t *packed = sliver_data(g, s, i) + (size_t)k * s->lanes;
+
+			gemm_scale_lanes((float *)(void *)packed, run, s->lanes, s->lanes,
+					 ls->scales + at, zeros ? zeros + at : NULL, s->simd);
+		}
+	}
 }
 
 /* Source with the lanes contiguous: slivers [first, end) together, some source rows at a time. */
@@ -293,6 +349,7 @@ static void pack_slivers_cols(const struct gemm *g, const struct side *s, uint32
 	/* Elements of less than a byte are converted from a whole one on. */
 	uint32_t lead = s->bits < 8 ? (uint32_t)(lane % GEMM_CONVERT_GRAIN) : 0;
 	uint32_t width = lead + sliver_start(s, end) - start;
+	const float *zeros;
 
 	for (uint32_t k = 0; k < g->kn; k += COLS_STEP) {
 		uint32_t n = min_u32(COLS_STEP, g->kn - k);
@@ -301,18 +358,22 @@ static void pack_slivers_cols(const struct gemm *g, const struct side *s, uint32
 			uint8_t *tmp = bounce + (size_t)r * COLS_MAX * 4;
 
 			rows[r] = fetch(s, g->k0 + k + r, lane - lead, width, tmp);
-			if (s->scales)
-				scale_across_k(s, &ls, g->k0 + k + r, lane - lead, width,
-					       (float *)(void *)tmp);
+			if (s->scales && s->convert) {
+				zeros = find_scales(s, &ls, g->k0 + k + r, lane - lead, width);
+				gemm_scale_lanes((float *)(void *)tmp, 1, 0, width, ls.scales, zeros,
+						 s->simd);
+			}
 		}
 		for (uint32_t i = first; i < end; i++) {
 			uint32_t at = sliver_start(s, i);
 
 			g->kern->pack_cols(sliver_data(g, s, i) +
 					   (size_t)(k / g->kern->ku) * s->lanes, s->lanes, rows,
-					   (size_t)(at - start + lead) * s->es,
+					   (size_t)(at - start + lead) * s->packed_bits / 8,
 					   sliver_start(s, i + 1) - at, n, s->mode);
 		}
+		if (s->scales && !s->convert)
+			scale_packed_cols(g, s, &ls, first, end, k, n, lead);
 	}
 }
 
@@ -865,25 +926,56 @@ const char *onpu_gemm_isa_name(enum onpu_gemm_isa isa)
 	return isa < ONPU_GEMM_ISA_COUNT ? isa_names[isa] : "?";
 }
 
+/* How a kernel's packing reads a type, unless it does not. */
+static bool native_mode(const struct gemm_kernel *kern, uint32_t dtype, enum gemm_mode *mode)
+{
+	switch (dtype) {
+	case ONPU_DTYPE_F32:
+		*mode = GEMM_F32;
+		return true;
+	case ONPU_DTYPE_BF16:
+		*mode = GEMM_BF16;
+		return true;
+	case ONPU_DTYPE_F16:
+		*mode = GEMM_F16;
+		return true;
+	case ONPU_DTYPE_I8:
+		*mode = GEMM_I8;
+		return kern->integer;
+	case ONPU_DTYPE_I4:
+		*mode = kern->integer ? GEMM_I4 : GEMM_I4_F32;
+		return kern->nibbles;
+	case ONPU_DTYPE_MX_E2M1:
+		*mode = GEMM_E2M1;
+		return kern->nibbles;
+	default:
+		return false;
+	}
+}
+
 /* How the elements of an operand come into the slivers. */
 static void set_source(struct side *s, const struct gemm_kernel *kern, uint32_t dtype,
-		       const struct onpu_gemm_scales *scales)
+		       const struct onpu_gemm_scales *scales, uint32_t lane0)
 {
-	s->bits = onpu_gemm_elem_bits(dtype);
+	bool native = native_mode(kern, dtype, &s->mode);
+
+	s->bits = s->packed_bits = onpu_gemm_elem_bits(dtype);
 	s->scales = scales->group ? scales : NULL;
 	s->simd = kern->isa >= ONPU_GEMM_ISA_AVX2;
+	/* Slivers of B start at bytes if its first one does; those of A start anywhere. */
+	if (native && (s->bits >= 8 || (s->is_b && (s->k_contiguous || lane0 % 2 == 0)))) {
+		if (kern->a_biased && !s->is_b)
+			s->mode = GEMM_I8_BIASED;
+		return;
+	}
 	if (kern->integer) {
 		s->mode = kern->a_biased && !s->is_b ? GEMM_I8_BIASED : GEMM_I8;
-		s->es = 1;
-		s->convert = gemm_convert_to_i8(dtype);
-	} else if (dtype == ONPU_DTYPE_BF16 || dtype == ONPU_DTYPE_F16) {
-		s->mode = dtype == ONPU_DTYPE_BF16 ? GEMM_BF16 : GEMM_F16;
-		s->es = 2;
+		s->packed_bits = 8;
+		s->convert = gemm_convert_to_i8(dtype, s->simd);
 	} else {
 		s->mode = GEMM_F32;
-		s->es = 4;
-		if (dtype != ONPU_DTYPE_F32)
-			s->convert = gemm_convert_to_f32(dtype, s->simd);
+		s->packed_bits = 32;
+		s->convert = gemm_convert_to_f32(dtype, s->simd);
 	}
 }
 
@@ -914,7 +1006,7 @@ int onpu_gemm(struct onpu_pool *pool, const struct onpu_gemm_desc *desc,
 			.lanes = kern->nr, .max_lanes = kern->nr,
 		},
 	};
-	set_source(&g.a, kern, desc->a_type, &desc->a_scales);
-	set_source(&g.b, kern, desc->b_type, &desc->b_scales);
+	set_source(&g.a, kern, desc->a_type, &desc->a_scales, desc->m0);
+	set_source(&g.b, kern, desc->b_type, &desc->b_scales, desc->n0);
 	return worth_streaming(&g) ? run_stream(&g) : run(&g);
 }

@@ -38,9 +38,49 @@ static bool have_avx512vnni(void)
 
 /* Packing */
 
-static inline unsigned int mode_bytes(enum gemm_mode mode)
+static inline unsigned int mode_bits(enum gemm_mode mode)
 {
-	return mode == GEMM_BF16 || mode == GEMM_F16 ? 2 : 4;
+	switch (mode) {
+	case GEMM_F32:
+		return 32;
+	case GEMM_BF16:
+	case GEMM_F16:
+		return 16;
+	case GEMM_I8:
+	case GEMM_I8_BIASED:
+		return 8;
+	default:
+		return 4;
+	}
+}
+
+/* What the 4-bit elements are as FP32. */
+T512 GEMM_INLINE __m512 nibble_table(enum gemm_mode mode)
+{
+	if (mode == GEMM_I4_F32)
+		return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1);
+	return _mm512_setr_ps(0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f, -0.0f, -0.5f, -1.0f,
+			      -1.5f, -2.0f, -3.0f, -4.0f, -6.0f);
+}
+
+/* The lowest four bits of each word choose. */
+T512 GEMM_INLINE __m512i nibbles_f32(__m512i x, enum gemm_mode mode)
+{
+	return _mm512_castps_si512(_mm512_permutexvar_ps(x, nibble_table(mode)));
+}
+
+/* Bytes of 0 to 15, sign-extended from four bits. */
+T512 GEMM_INLINE __m512i nibbles_i8(__m512i x)
+{
+	const __m512i table = _mm512_broadcast_i32x4(
+		_mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1));
+
+	return _mm512_shuffle_epi8(table, x);
+}
+
+static inline bool is_nibble(enum gemm_mode mode)
+{
+	return mode == GEMM_I4 || mode == GEMM_I4_F32 || mode == GEMM_E2M1;
 }
 
 /* Up to 16 units from consecutive elements; bytes past the mask read as zero. */
@@ -58,6 +98,12 @@ T512 GEMM_INLINE __m512i load_units(const uint8_t *p, size_t elems, enum gemm_mo
 		return _mm512_slli_epi32(v, 16);
 	case GEMM_F16:
 		return _mm512_castps_si512(_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(m16, p)));
+	case GEMM_I4_F32:
+	case GEMM_E2M1:
+		m16 = elems >= 16 ? 0xff : (__mmask16)((1u << (elems + 1) / 2) - 1);
+		v = _mm512_cvtepu8_epi64(_mm_maskz_loadu_epi8(m16, p));
+		/* The upper half of a byte belongs to the upper half of 64 bits. */
+		return nibbles_f32(_mm512_or_si512(v, _mm512_slli_epi64(v, 28)), mode);
 	default:
 		m64 = elems >= 64 ? ~0ull : (1ull << elems) - 1;
 		v = _mm512_maskz_loadu_epi8(m64, p);
@@ -102,7 +148,7 @@ T512 GEMM_INLINE void transpose16(__m512i r[16])
 T512 GEMM_INLINE void pack_rows16(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows,
 				  unsigned int count, size_t k, enum gemm_mode mode, unsigned int ku)
 {
-	size_t es = ku == 4 ? 1 : mode_bytes(mode);
+	size_t es = mode_bits(mode) / 8;
 
 	for (size_t k0 = 0; k0 < k; k0 += 16 * ku) {
 		size_t units = (k - k0 + ku - 1) / ku;
@@ -127,13 +173,67 @@ T512 GEMM_INLINE void pack_rows16(uint32_t *dst, unsigned int lanes, const uint8
 	}
 }
 
+/* Eight 4-bit elements of each lane: as many units of FP32, or two of bytes. */
+T512 GEMM_INLINE void store_nibbles(uint32_t *dst, unsigned int lanes, __m512i x, size_t units,
+				    enum gemm_mode mode)
+{
+	const __m512i two = _mm512_set1_epi32(0x00ff00ff), four = _mm512_set1_epi32(0x0f0f0f0f);
+	const unsigned int ku = mode == GEMM_I4 ? 4 : 1;
+
+	GEMM_UNROLL
+	for (unsigned int i = 0; i < 8 / ku; i++) {
+		__m512i v = _mm512_srli_epi32(x, 4 * ku * i);
+
+		if (mode == GEMM_I4) {
+			v = _mm512_and_si512(v, _mm512_set1_epi32(0xffff));
+			v = _mm512_and_si512(_mm512_or_si512(v, _mm512_slli_epi32(v, 8)), two);
+			v = _mm512_and_si512(_mm512_or_si512(v, _mm512_slli_epi32(v, 4)), four);
+			v = nibbles_i8(v);
+		} else {
+			v = nibbles_f32(v, mode);
+		}
+		if (i < units)
+			_mm512_store_si512(dst + i * lanes, v);
+	}
+}
+
+/* pack_rows16() of 4-bit elements: words of eight are transposed, and taken apart after that. */
+T512 GEMM_INLINE void pack_nibbles16(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows,
+				     unsigned int count, size_t k, enum gemm_mode mode)
+{
+	const unsigned int ku = mode == GEMM_I4 ? 4 : 1;
+
+	for (size_t k0 = 0; k0 < k; k0 += 128) {
+		size_t bytes = (k - k0 + 1) / 2;
+		__mmask64 m = bytes >= 64 ? ~0ull : (1ull << bytes) - 1;
+		__m512i r[16];
+
+		GEMM_UNROLL
+		for (unsigned int i = 0; i < 16; i++)
+			r[i] = i < count ? _mm512_maskz_loadu_epi8(m, rows[i] + k0 / 2) :
+					   _mm512_setzero_si512();
+		transpose16(r);
+		/* Of an odd number, the last byte's upper half may be anything; A is zero there. */
+		GEMM_UNROLL
+		for (unsigned int i = 0; i < 16; i++)
+			if (k0 + 8 * i < k)
+				store_nibbles(dst + (k0 + 8 * i) / ku * lanes, lanes, r[i],
+					      (k - k0 - 8 * i + ku - 1) / ku, mode);
+	}
+}
+
 T512 GEMM_INLINE void pack_rows_mode(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows,
 				     unsigned int count, size_t k, enum gemm_mode mode,
 				     unsigned int ku)
 {
-	pack_rows16(dst, lanes, rows, count, k, mode, ku);
-	if (lanes > W)
-		pack_rows16(dst + W, lanes, rows + W, count > W ? count - W : 0, k, mode, ku);
+	for (unsigned int half = 0; half < lanes; half += W) {
+		unsigned int n = count > half ? count - half : 0;
+
+		if (is_nibble(mode))
+			pack_nibbles16(dst + half, lanes, rows + half, n, k, mode);
+		else
+			pack_rows16(dst + half, lanes, rows + half, n, k, mode, ku);
+	}
 }
 
 T512 static void pack_rows_f(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows,
@@ -143,8 +243,12 @@ T512 static void pack_rows_f(uint32_t *dst, unsigned int lanes, const uint8_t *c
 		pack_rows_mode(dst, lanes, rows, count, k, GEMM_F32, 1);
 	else if (mode == GEMM_BF16)
 		pack_rows_mode(dst, lanes, rows, count, k, GEMM_BF16, 1);
-	else
+	else if (mode == GEMM_F16)
 		pack_rows_mode(dst, lanes, rows, count, k, GEMM_F16, 1);
+	else if (mode == GEMM_I4_F32)
+		pack_rows_mode(dst, lanes, rows, count, k, GEMM_I4_F32, 1);
+	else
+		pack_rows_mode(dst, lanes, rows, count, k, GEMM_E2M1, 1);
 }
 
 T512 static void pack_rows_i(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows,
@@ -152,6 +256,8 @@ T512 static void pack_rows_i(uint32_t *dst, unsigned int lanes, const uint8_t *c
 {
 	if (mode == GEMM_I8_BIASED)
 		pack_rows_mode(dst, lanes, rows, count, k, GEMM_I8_BIASED, 4);
+	else if (mode == GEMM_I4)
+		pack_rows_mode(dst, lanes, rows, count, k, GEMM_I4, 4);
 	else
 		pack_rows_mode(dst, lanes, rows, count, k, GEMM_I8, 4);
 }
@@ -160,7 +266,7 @@ T512 GEMM_INLINE void pack_cols_mode(uint32_t *dst, unsigned int lanes, const ui
 				     size_t off, unsigned int count, size_t k, enum gemm_mode mode)
 {
 	unsigned int second = count > W ? count - W : 0;
-	size_t off2 = second ? off + W * mode_bytes(mode) : off;
+	size_t off2 = second ? off + W * mode_bits(mode) / 8 : off;
 
 	for (size_t i = 0; i < k; i++, dst += lanes) {
 		_mm512_store_si512(dst, load_units(rows[i] + off, count, mode));
@@ -176,24 +282,44 @@ T512 static void pack_cols_f(uint32_t *dst, unsigned int lanes, const uint8_t *c
 		pack_cols_mode(dst, lanes, rows, off, count, k, GEMM_F32);
 	else if (mode == GEMM_BF16)
 		pack_cols_mode(dst, lanes, rows, off, count, k, GEMM_BF16);
-	else
+	else if (mode == GEMM_F16)
 		pack_cols_mode(dst, lanes, rows, off, count, k, GEMM_F16);
+	else if (mode == GEMM_I4_F32)
+		pack_cols_mode(dst, lanes, rows, off, count, k, GEMM_I4_F32);
+	else
+		pack_cols_mode(dst, lanes, rows, off, count, k, GEMM_E2M1);
 }
 
-/* 16 columns of four byte rows, interleaved: one unit per column. */
-T512 GEMM_INLINE void interleave16(uint32_t *dst, const uint8_t *const *rows, size_t off,
-				   unsigned int count, size_t k, __m128i bias)
+/* Up to 16 integers as bytes. */
+T512 GEMM_INLINE __m128i load_bytes(const uint8_t *p, unsigned int count, enum gemm_mode mode)
 {
-	__mmask16 m = count >= 16 ? 0xffff : (__mmask16)((1u << count) - 1);
-	__m128i r0 = _mm_maskz_loadu_epi8(m, rows[0] + off), r1 = _mm_setzero_si128(), r2 = r1, r3 = r1;
+	const __m128i low = _mm_set1_epi8(0xf);
+	const __m128i table = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1);
+	unsigned int bytes = mode == GEMM_I4 ? (count + 1) / 2 : count;
+	unsigned int most = mode == GEMM_I4 ? 8 : 16;
+	__m128i v = _mm_maskz_loadu_epi8(bytes >= most ? (__mmask16)((1u << most) - 1) :
+							 (__mmask16)((1u << bytes) - 1), p);
+
+	if (mode != GEMM_I4)
+		return v;
+	v = _mm_unpacklo_epi8(_mm_and_si128(v, low), _mm_and_si128(_mm_srli_epi16(v, 4), low));
+	return _mm_shuffle_epi8(table, v);
+}
+
+/* 16 columns of four rows of integers, interleaved: one unit per column. */
+T512 GEMM_INLINE void interleave16(uint32_t *dst, const uint8_t *const *rows, size_t off,
+				   unsigned int count, size_t k, enum gemm_mode mode)
+{
+	const __m128i bias = _mm_set1_epi8(mode == GEMM_I8_BIASED ? -128 : 0);
+	__m128i r0 = load_bytes(rows[0] + off, count, mode), r1 = _mm_setzero_si128(), r2 = r1, r3 = r1;
 	__m128i lo, hi, lo2, hi2;
 
 	if (k > 1)
-		r1 = _mm_maskz_loadu_epi8(m, rows[1] + off);
+		r1 = load_bytes(rows[1] + off, count, mode);
 	if (k > 2)
-		r2 = _mm_maskz_loadu_epi8(m, rows[2] + off);
+		r2 = load_bytes(rows[2] + off, count, mode);
 	if (k > 3)
-		r3 = _mm_maskz_loadu_epi8(m, rows[3] + off);
+		r3 = load_bytes(rows[3] + off, count, mode);
 	lo = _mm_unpacklo_epi8(r0, r1);
 	hi = _mm_unpackhi_epi8(r0, r1);
 	lo2 = _mm_unpacklo_epi8(r2, r3);
@@ -204,17 +330,28 @@ T512 GEMM_INLINE void interleave16(uint32_t *dst, const uint8_t *const *rows, si
 	_mm_store_si128((__m128i *)dst + 3, _mm_xor_si128(_mm_unpackhi_epi16(hi, hi2), bias));
 }
 
+T512 GEMM_INLINE void interleave_mode(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows,
+				      size_t off, unsigned int count, size_t k, enum gemm_mode mode)
+{
+	unsigned int second = count > W ? count - W : 0;
+	size_t off2 = second ? off + W * mode_bits(mode) / 8 : off;
+
+	for (size_t i = 0; i < k; i += 4, dst += lanes) {
+		interleave16(dst, rows + i, off, count, k - i, mode);
+		if (lanes > W)
+			interleave16(dst + W, rows + i, off2, second, k - i, mode);
+	}
+}
+
 T512 static void pack_cols_i(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows,
 			     size_t off, unsigned int count, size_t k, enum gemm_mode mode)
 {
-	__m128i bias = _mm_set1_epi8(mode == GEMM_I8_BIASED ? -128 : 0);
-	unsigned int second = count > W ? count - W : 0;
-
-	for (size_t i = 0; i < k; i += 4, dst += lanes) {
-		interleave16(dst, rows + i, off, count, k - i, bias);
-		if (lanes > W)
-			interleave16(dst + W, rows + i, second ? off + W : off, second, k - i, bias);
-	}
+	if (mode == GEMM_I8_BIASED)
+		interleave_mode(dst, lanes, rows, off, count, k, GEMM_I8_BIASED);
+	else if (mode == GEMM_I4)
+		interleave_mode(dst, lanes, rows, off, count, k, GEMM_I4);
+	else
+		interleave_mode(dst, lanes, rows, off, count, k, GEMM_I8);
 }
 
 /* FP32 tile */
@@ -381,13 +518,14 @@ TVNNI static void tile_i8(unsigned int rows, unsigned int cols, size_t units, co
 
 const struct gemm_kernel gemm_avx512_f32 = {
 	.name = "avx512-f32", .supported = have_avx512, .isa = ONPU_GEMM_ISA_AVX512,
+	.nibbles = true,
 	.mr = MR, .nr = NR, .a_lanes = 16, .ku = 1, .kc = 512, .tile_m = 24, .tile_n = 8,
 	.pack_rows = pack_rows_f, .pack_cols = pack_cols_f, .tile = tile_f32,
 };
 
 const struct gemm_kernel gemm_avx512vnni_i8 = {
 	.name = "avx512vnni-i8", .supported = have_avx512vnni, .isa = ONPU_GEMM_ISA_AVX512VNNI,
-	.integer = true, .a_biased = true, .b_head = NR,
+	.integer = true, .nibbles = true, .a_biased = true, .b_head = NR,
 	.mr = MR, .nr = NR, .a_lanes = 16, .ku = 4, .kc = 2048, .tile_m = 24, .tile_n = 8,
 	.pack_rows = pack_rows_i, .pack_cols = pack_cols_i, .finish_b = finish_b_vnni,
 	.tile = tile_i8,

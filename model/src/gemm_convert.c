@@ -106,7 +106,7 @@ CONVERT_C(e2m1, small_float(get4(src, i), 2, 1))
 CONVERT_C(i8, int_bits((int8_t)src[i]))
 CONVERT_C(i4, int_bits(signed4(get4(src, i))))
 
-static void i4_to_i8(void *dst, const uint8_t *src, size_t n)
+static void i4_to_i8_c(void *dst, const uint8_t *src, size_t n)
 {
 	uint8_t *out = dst;
 
@@ -238,6 +238,23 @@ CONVERT_AVX2(e2m1, 4)
 CONVERT_AVX2(i8, 8)
 CONVERT_AVX2(i4, 4)
 
+TAVX2 static void i4_to_i8_avx2(void *dst, const uint8_t *src, size_t n)
+{
+	const __m128i low = _mm_set1_epi8(0xf);
+	const __m128i table = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1);
+	__m128i *out = dst;
+	size_t i;
+
+	for (i = 0; i + 32 <= n; i += 32, out += 2) {
+		__m128i x = _mm_loadu_si128((const __m128i *)(src + i / 2));
+		__m128i even = _mm_and_si128(x, low), odd = _mm_and_si128(_mm_srli_epi16(x, 4), low);
+
+		_mm_storeu_si128(out, _mm_shuffle_epi8(table, _mm_unpacklo_epi8(even, odd)));
+		_mm_storeu_si128(out + 1, _mm_shuffle_epi8(table, _mm_unpackhi_epi8(even, odd)));
+	}
+	i4_to_i8_c(out, src + i / 2, n - i);
+}
+
 #define SIMD(name)	(simd ? name##_avx2 : name##_c)
 #else
 #define SIMD(name)	((void)simd, name##_c)
@@ -273,9 +290,9 @@ gemm_convert_fn gemm_convert_to_f32(uint32_t dtype, bool simd)
 	}
 }
 
-gemm_convert_fn gemm_convert_to_i8(uint32_t dtype)
+gemm_convert_fn gemm_convert_to_i8(uint32_t dtype, bool simd)
 {
-	return dtype == ONPU_DTYPE_I4 ? i4_to_i8 : NULL;
+	return dtype == ONPU_DTYPE_I4 ? SIMD(i4_to_i8) : NULL;
 }
 
 /* A difference of two small integers is exact, so only the product rounds, if at all. */
@@ -285,10 +302,12 @@ static void scale_run_c(float *v, size_t n, float scale, float zero)
 		v[i] = (v[i] - zero) * scale;
 }
 
-static void scale_each_c(float *v, size_t n, const float *scales, const float *zeros)
+static void scale_lanes_c(float *v, size_t rows, size_t stride, size_t lanes, const float *scales,
+			  const float *zeros)
 {
-	for (size_t i = 0; i < n; i++)
-		v[i] = (v[i] - (zeros ? zeros[i] : 0)) * scales[i];
+	for (; rows; rows--, v += stride)
+		for (size_t i = 0; i < lanes; i++)
+			v[i] = (v[i] - (zeros ? zeros[i] : 0)) * scales[i];
 }
 
 #if defined(__x86_64__)
@@ -303,18 +322,23 @@ TAVX2 static void scale_run_avx2(float *v, size_t n, float scale, float zero)
 	scale_run_c(v + i, n - i, scale, zero);
 }
 
-TAVX2 static void scale_each_avx2(float *v, size_t n, const float *scales, const float *zeros)
+TAVX2 static void scale_lanes_avx2(float *v, size_t rows, size_t stride, size_t lanes,
+				   const float *scales, const float *zeros)
 {
 	size_t i;
 
-	for (i = 0; i + 8 <= n; i += 8) {
-		__m256 x = _mm256_loadu_ps(v + i);
+	for (i = 0; i + 8 <= lanes; i += 8) {
+		__m256 scale = _mm256_loadu_ps(scales + i);
+		__m256 zero = zeros ? _mm256_loadu_ps(zeros + i) : _mm256_setzero_ps();
 
-		if (zeros)
-			x = _mm256_sub_ps(x, _mm256_loadu_ps(zeros + i));
-		_mm256_storeu_ps(v + i, _mm256_mul_ps(x, _mm256_loadu_ps(scales + i)));
+		for (size_t r = 0; r < rows; r++) {
+			float *p = v + r * stride + i;
+
+			_mm256_storeu_ps(p, _mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(p), zero),
+							  scale));
+		}
 	}
-	scale_each_c(v + i, n - i, scales + i, zeros ? zeros + i : NULL);
+	scale_lanes_c(v + i, rows, stride, lanes - i, scales + i, zeros ? zeros + i : NULL);
 }
 #endif
 
@@ -323,9 +347,10 @@ void gemm_scale_run(float *v, size_t n, float scale, float zero, bool simd)
 	SIMD(scale_run)(v, n, scale, zero);
 }
 
-void gemm_scale_each(float *v, size_t n, const float *scales, const float *zeros, bool simd)
+void gemm_scale_lanes(float *v, size_t rows, size_t stride, size_t lanes, const float *scales,
+		      const float *zeros, bool simd)
 {
-	SIMD(scale_each)(v, n, scales, zeros);
+	SIMD(scale_lanes)(v, rows, stride, lanes, scales, zeros);
 }
 
 void gemm_convert_scales(float *dst, const uint8_t *src, size_t n, uint32_t dtype)

@@ -18,11 +18,15 @@ typedef void (*gemm_convert_fn)(void *dst, const uint8_t *src, size_t n);
 
 /* simd: the machine has AVX2, FMA and F16C. NULL: no such conversion. The result is the same. */
 gemm_convert_fn gemm_convert_to_f32(uint32_t dtype, bool simd);
-gemm_convert_fn gemm_convert_to_i8(uint32_t dtype);
+gemm_convert_fn gemm_convert_to_i8(uint32_t dtype, bool simd);
 
-/* v[i] = (v[i] - zero) * scale, with one of each or one for each element; zeros may be NULL. */
+/*
+ * v[i] = (v[i] - zero) * scale, with one of each, or with one for each of the lanes of rows that are
+ * stride apart; zeros may be NULL.
+ */
 void gemm_scale_run(float *v, size_t n, float scale, float zero, bool simd);
-void gemm_scale_each(float *v, size_t n, const float *scales, const float *zeros, bool simd);
+void gemm_scale_lanes(float *v, size_t rows, size_t stride, size_t lanes, const float *scales,
+		      const float *zeros, bool simd);
 
 /* n scales (UE8M0 as dtype 0, F16, BF16) and n zero points (I8) to FP32. */
 void gemm_convert_scales(float *dst, const uint8_t *src, size_t n, uint32_t dtype);

@@ -27,6 +27,10 @@ enum gemm_mode {
 	GEMM_F16,	/* to FP32, exact */
 	GEMM_I8,	/* ku = 1: sign-extended to 32 bits; ku = 2: two 16-bit halves; ku = 4: bytes */
 	GEMM_I8_BIASED,	/* ku = 4 only: bytes + 128, unsigned */
+	/* Kernels that say so read 4-bit elements too, from a whole byte on. */
+	GEMM_I4,	/* as GEMM_I8 */
+	GEMM_I4_F32,	/* to FP32 */
+	GEMM_E2M1,	/* to FP32 */
 };
 
 struct gemm_kernel {
@@ -34,6 +38,7 @@ struct gemm_kernel {
 	bool (*supported)(void);
 	enum onpu_gemm_isa isa;
 	bool integer;		/* INT8 -> INT32, else FP32 */
+	bool nibbles;		/* packing reads 4-bit elements */
 	bool a_biased;		/* A is packed as GEMM_I8_BIASED; finish_b makes up for it */
 	uint8_t mr;		/* rows of a micro tile */
 	uint8_t nr;		/* columns of a micro tile = lanes of a sliver of B */
