@@ -47,6 +47,7 @@
 #define STREAM_A_BYTES	((size_t)4 << 20)	/* all of A, packed */
 #define STREAM_WORDS	(32u << 10)	/* of B, packed, on the stack of a thread */
 #define STREAM_UNITS	32u	/* of a sliver, at least */
+#define STREAM_K	256u	/* units of k at a time when k is contiguous */
 #define STREAM_RUN	1024u	/* bytes of a stored row of B that are read in one go, about */
 #define STREAM_ITEMS	4u	/* for each thread */
 #define CACHE_LINE	64u
@@ -700,7 +701,12 @@ static void choose_strip(struct gemm *g)
 	g->b.stride = STREAM_WORDS / (g->strip / kern->nr) & ~15u;	/* cache lines */
 	k = (uint32_t)(g->b.stride - kern->b_head) / kern->nr * kern->ku;
 	g->stream_k = k / grain * grain;
+	/* Rows of B go on behind each other: what is packed need not leave the first-level cache. */
+	if (g->b.k_contiguous)
+		g->stream_k = min_u32(g->stream_k, STREAM_K * kern->ku);
 	g->b.ahead = (uint64_t)g->stream_k * g->b.bits / 8 * (g->b.k_contiguous ? 1 : g->b.ld);
+	if (g->b.k_contiguous && g->b.ahead < STREAM_RUN / 2)
+		g->b.ahead = STREAM_RUN / 2;
 }
 
 static bool worth_streaming(const struct gemm *g)
