@@ -43,6 +43,7 @@
 #include "onpu_place.h"
 #include "onpu_prime.h"
 #include "onpu_recovery.h"
+#include "onpu_shrink.h"
 #include "onpu_tt.h"
 #include "onpu_user.h"
 #include "onpu_vm.h"
@@ -210,6 +211,7 @@ void onpu_bo_account_swap(struct onpu_bo *bo, bool out)
 	bo->swapped = out;
 	atomic64_add(out ? size : -size, &tt_used);
 	atomic64_add(out ? size : -size, &odev->tt_used);
+	atomic64_add(out ? size : -size, &odev->tt_swapped);
 }
 
 static void tt_mgr_init(struct onpu_device *odev)
@@ -274,6 +276,10 @@ int onpu_ttm_init(struct onpu_device *odev)
 	if (ret)
 		return ret;
 
+	ret = onpu_shrink_init(odev);
+	if (ret)
+		return ret;
+
 	return drmm_add_action_or_reset(drm, ttm_drain, NULL);
 }
 
@@ -299,6 +305,19 @@ void onpu_ttm_unplug(struct onpu_device *odev)
 u64 onpu_ttm_system_used(struct onpu_device *odev)
 {
 	return atomic64_read(&odev->tt_used);
+}
+
+/**
+ * onpu_ttm_system_resident() - system memory of buffer objects that is not swapped out
+ * @odev: card
+ *
+ * Return: bytes.
+ */
+u64 onpu_ttm_system_resident(struct onpu_device *odev)
+{
+	s64 bytes = atomic64_read(&odev->tt_used) - atomic64_read(&odev->tt_swapped);
+
+	return max(bytes, 0ll);
 }
 
 /**
@@ -341,6 +360,7 @@ void onpu_bo_destroy(struct ttm_buffer_object *tbo)
 {
 	struct onpu_bo *bo = ttm_to_onpu_bo(tbo);
 
+	onpu_shrink_set_purgeable(bo, false);
 	onpu_bo_account_swap(bo, false);
 	drm_gem_object_release(&tbo->base);
 	if (bo->resv_obj)
@@ -852,10 +872,10 @@ static int bo_advise_locked(struct onpu_bo *bo, struct drm_onpu_bo_advise *args)
 		/* Others count on what they share. */
 		if (bo->ext || bo->ttm.base.dma_buf)
 			return -EPERM;
-		WRITE_ONCE(bo->purgeable, true);
+		onpu_shrink_set_purgeable(bo, true);
 		return 0;
 	default:
-		WRITE_ONCE(bo->purgeable, false);
+		onpu_shrink_set_purgeable(bo, false);
 		WRITE_ONCE(bo->purged, false);
 		return 0;
 	}

@@ -29,6 +29,8 @@ struct onpu_bo {
 	u32 region;
 	/** @purgeable: content may be given up; protected by the reservation */
 	bool purgeable;
+	/** @purge_link: in the list of purgeable objects (onpu_shrink.c) */
+	struct list_head purge_link;
 	/** @purged: content was given up; protected by the reservation */
 	bool purged;
 	/** @swapped: in TTM_PL_SYSTEM with content; protected by the reservation */
@@ -79,6 +81,7 @@ static inline u64 onpu_bo_size(const struct onpu_bo *bo)
 int onpu_ttm_init(struct onpu_device *odev);
 void onpu_ttm_unplug(struct onpu_device *odev);
 u64 onpu_ttm_system_used(struct onpu_device *odev);
+u64 onpu_ttm_system_resident(struct onpu_device *odev);
 u64 onpu_bo_max_size(struct onpu_device *odev);
 
 struct onpu_bo *onpu_bo_create(struct onpu_device *odev, u64 size, u32 flags,

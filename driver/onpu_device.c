@@ -19,8 +19,8 @@
  * Lock order of the driver, outermost first:
  *
  *  1. drm_dev_enter() (SRCU), taken by the ioctl wrapper
- *  2. &onpu_device.room, by whoever looks for room, then &onpu_recovery.block, for
- *     reading by whoever writes card memory
+ *  2. &onpu_device.room, by whoever looks for room or gives memory back, then
+ *     &onpu_recovery.block, for reading by whoever writes card memory
  *  3. &onpu_device.vms.lock, &onpu_device.ext.lock
  *  4. &onpu_vm.lock
  *  5. reservations (ww_mutex) of VMs and buffer objects

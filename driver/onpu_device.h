@@ -33,6 +33,7 @@ struct onpu_mbox;
 struct onpu_migrate;
 struct onpu_queue_mgr;
 struct onpu_recovery;
+struct onpu_shrink;
 struct onpu_vram_mgr;
 
 /** ONPU_MAX_VMS - address spaces that one file may have */
@@ -148,6 +149,12 @@ struct onpu_device {
 
 	/** @tt_used: bytes of system memory that the driver has allocated for it */
 	atomic64_t tt_used;
+
+	/** @tt_swapped: bytes of @tt_used that are swapped out */
+	atomic64_t tt_swapped;
+
+	/** @shrink: memory pressure (onpu_shrink.c) */
+	struct onpu_shrink *shrink;
 
 	/** @ext: memory of buffer objects that comes from elsewhere (onpu_ext.c) */
 	struct {

@@ -462,6 +462,36 @@ static int move_purge(struct onpu_bo *bo, struct ttm_operation_ctx *ctx,
 	return 0;
 }
 
+/**
+ * onpu_place_purge() - give up the content of a buffer object in system memory
+ * @bo: object, with its reservation held, perhaps not purgeable any more
+ *
+ * Does not wait for jobs.
+ *
+ * Return: 0, or -EBUSY when it cannot be, now.
+ */
+int onpu_place_purge(struct onpu_bo *bo)
+{
+	struct ttm_operation_ctx ctx = { .no_wait_gpu = true };
+	struct ttm_placement nowhere = {};
+
+	dma_resv_assert_held(bo->ttm.base.resv);
+
+	if (!bo->purgeable || bo->ttm.base.dma_buf || bo->ttm.pin_count || !bo->ttm.resource ||
+	    bo->ttm.resource->mem_type != TTM_PL_TT)
+		return -EBUSY;
+	if (move_begin(bo, &ctx))
+		return -EBUSY;
+
+	ttm_bo_unmap_virtual(&bo->ttm);
+	if (ttm_bo_validate(&bo->ttm, &nowhere, &ctx))
+		return -EBUSY;
+	WRITE_ONCE(bo->purged, true);
+	WRITE_ONCE(bo->region, DRM_ONPU_REGION_NONE);
+
+	return 0;
+}
+
 /* Between TTM_PL_TT and TTM_PL_SYSTEM: the pages stay, or TTM sees to them. */
 static int move_swap(struct onpu_bo *bo, struct ttm_operation_ctx *ctx,
 		     struct ttm_resource *new_mem)

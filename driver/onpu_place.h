@@ -50,6 +50,7 @@ int onpu_place_validate(struct onpu_bo *bo);
 int onpu_place_validate_for_cpu(struct onpu_bo *bo);
 int onpu_place_prefetch(struct onpu_bo *bo);
 int onpu_place_evict(struct onpu_bo *bo);
+int onpu_place_purge(struct onpu_bo *bo);
 bool onpu_place_is_usable(const struct onpu_bo *bo);
 
 bool onpu_place_eviction_valuable(struct ttm_buffer_object *tbo, const struct ttm_place *place);

@@ -27,7 +27,8 @@
  * until it is over. So the fences of moves, like those of jobs in the ring, wait for
  * a reset that is under way, and that takes locks of the PCI core under which others
  * allocate. No harm comes of it because nothing in this driver makes reclaim wait
- * for a fence: no MMU notifier, no shrinker. @lock covers the state; nothing is
+ * for a fence: there is no MMU notifier, and the shrinker (onpu_shrink.c) waits for
+ * nothing. @lock covers the state; nothing is
  * allocated under it, since fences signal under it. The works of @wq, kills and
  * wedging, are part of signalling fences too and take @lock, never @block.
  */

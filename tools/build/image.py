@@ -22,7 +22,7 @@ VM_ROOMS = ("kselftest", "libaccel", "accelctl", "debug")
 MODULES = [
     "drm", "drm_exec", "drm_gpuvm", "ttm", "drm_ttm_helper", "drm_shmem_helper", "gpu-sched",
     "drm_buddy", "gpu_buddy", "9p", "9pnet_virtio", "overlay", "pvpanic-pci", "virtio_blk",
-    "nvme", "virtio_rng", "vgem", "vfio-pci", "vfio_iommu_type1", "aer_inject",
+    "nvme", "virtio_rng", "vgem", "vfio-pci", "vfio_iommu_type1", "aer_inject", "zram",
 ]
 
 # Programs of the host that are handy in the guest; left out when the host has none.
