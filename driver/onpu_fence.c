@@ -65,15 +65,16 @@ static const struct dma_fence_ops onpu_fence_ops = {
 /**
  * onpu_fence_alloc() - allocate the fence of a job
  * @queue: queue of the job; the fence references it
+ * @gfp: how to allocate
  *
  * It becomes a fence by onpu_fence_begin() or onpu_fence_adopt(); before, it
  * goes by onpu_fence_drop().
  *
  * Return: the fence or NULL.
  */
-struct onpu_fence *onpu_fence_alloc(struct onpu_queue *queue)
+struct onpu_fence *onpu_fence_alloc(struct onpu_queue *queue, gfp_t gfp)
 {
-	struct onpu_fence *fence = kzalloc(sizeof(*fence), GFP_KERNEL);
+	struct onpu_fence *fence = kzalloc(sizeof(*fence), gfp);
 
 	if (!fence)
 		return NULL;

@@ -24,7 +24,7 @@ struct onpu_fence {
 	struct list_head node;
 };
 
-struct onpu_fence *onpu_fence_alloc(struct onpu_queue *queue);
+struct onpu_fence *onpu_fence_alloc(struct onpu_queue *queue, gfp_t gfp);
 void onpu_fence_drop(struct onpu_fence *fence);
 int onpu_fence_begin(struct onpu_fence *fence);
 void onpu_fence_adopt(struct onpu_fence *fence, struct drm_sched_fence *s_fence);

@@ -182,7 +182,7 @@ struct onpu_job *onpu_job_create(struct onpu_queue *queue, struct drm_file *file
 	if (!job)
 		return ERR_PTR(-ENOMEM);
 
-	job->fence = onpu_fence_alloc(queue);
+	job->fence = onpu_fence_alloc(queue, GFP_KERNEL);
 	if (!job->fence) {
 		ret = -ENOMEM;
 		goto err_free;

@@ -25,12 +25,11 @@
  * Small clears are done by the CPU at once, where it reaches the memory: see
  * CPU_CLEAR_MAX.
  *
- * Locking: the worker is part of signalling fences. It allocates nothing (fences
- * of the ring come with the operation) and takes no reservation and no
- * &onpu_recovery.block. It touches card memory and registers between
- * onpu_recovery_touch() and onpu_recovery_untouch(), but does not wait for the
- * card's work there. &onpu_migrate.lock protects the list of operations and is a
- * leaf.
+ * Locking: the worker is part of signalling fences. It waits for no memory (fences
+ * of the ring come with the operation; more are tried for without waiting) and takes
+ * no reservation and no &onpu_recovery.block. It touches card memory and registers
+ * between onpu_recovery_touch() and onpu_recovery_untouch(), but does not wait for the
+ * card's work there. &onpu_migrate.lock protects the list of operations and is a leaf.
  */
 
 #include <linux/dma-fence.h>
@@ -410,10 +409,14 @@ static int migrate_put(struct onpu_migrate *migrate, struct onpu_migrate_op *op,
 	struct onpu_fence *fence;
 	int ret;
 
+	/* After many failures there may be none left. */
 	fence = list_first_entry_or_null(&op->fences, struct onpu_fence, node);
+	if (fence)
+		list_del_init(&fence->node);
+	else
+		fence = onpu_fence_alloc(migrate->queue, GFP_NOWAIT | __GFP_NOWARN);
 	if (!fence)
-		return -EIO;
-	list_del_init(&fence->node);
+		return -ENOMEM;
 
 	ret = migrate_ring(migrate, count, fence);
 	if (ret) {
@@ -652,16 +655,24 @@ static int migrate_run(struct onpu_migrate *migrate, struct onpu_migrate_op *op)
 
 /*
  * The rest of the destination holds what others left there. Pages of the host are
- * cleared at once, card memory before the card works again.
+ * cleared at once, card memory before the card works again. Returns false when it does
+ * already, because it was reset in between.
  */
-static void migrate_fail(struct onpu_migrate *migrate, struct onpu_migrate_op *op)
+static bool migrate_fail(struct onpu_migrate *migrate, struct onpu_migrate_op *op)
 {
 	struct page **pages = op->dst.tt ? op->dst.tt->pages : NULL;
 
 	for (; pages && op->done < op->size; op->done += PAGE_SIZE)
 		clear_highpage(pages[op->done >> PAGE_SHIFT]);
 	if (pages)
-		return;
+		return true;
+
+	/* No reset looks for what is lost before it is there. */
+	onpu_recovery_touch(migrate->odev);
+	if (onpu_recovery_is_up(migrate->odev)) {
+		onpu_recovery_untouch(migrate->odev);
+		return false;
+	}
 
 	/* It becomes a clear. */
 	op->src.tt = NULL;
@@ -670,6 +681,9 @@ static void migrate_fail(struct onpu_migrate *migrate, struct onpu_migrate_op *o
 	spin_lock(&migrate->lock);
 	list_add_tail(&op->link, &migrate->lost);
 	spin_unlock(&migrate->lock);
+	onpu_recovery_untouch(migrate->odev);
+
+	return true;
 }
 
 /* Whether an operation can go with others: then its runs are its packets. */
@@ -699,14 +713,16 @@ static void migrate_next(struct onpu_migrate *migrate, struct list_head *batch)
 
 static void migrate_do(struct onpu_migrate *migrate, struct onpu_migrate_op *op)
 {
-	int ret = op->done == op->size ? 0 : migrate_run(migrate, op);
+	int ret;
 
-	if (ret) {
+	do {
+		ret = op->done == op->size ? 0 : migrate_run(migrate, op);
+	} while (ret && !migrate_fail(migrate, op));
+
+	if (ret)
 		dma_fence_set_error(&op->base, ret);
-		migrate_fail(migrate, op);
-	} else {
+	else
 		migrate_op_free_fences(op);
-	}
 	dma_fence_signal(&op->base);
 	dma_fence_put(&op->base);
 }
@@ -742,7 +758,7 @@ static int migrate_op_alloc_fences(struct onpu_migrate *migrate, struct onpu_mig
 		(op->dst.nr_runs + op->src.nr_runs) / migrate->part_packets;
 
 	for (; n; n--) {
-		struct onpu_fence *fence = onpu_fence_alloc(migrate->queue);
+		struct onpu_fence *fence = onpu_fence_alloc(migrate->queue, GFP_KERNEL);
 
 		if (!fence)
 			return -ENOMEM;

@@ -36,7 +36,7 @@ void onpu_queue_ring_doorbell(struct onpu_queue *queue)
 	container_of(queue, struct job_test, queue)->doorbell = queue->ring.tail;
 }
 
-struct onpu_fence *onpu_fence_alloc(struct onpu_queue *queue)
+struct onpu_fence *onpu_fence_alloc(struct onpu_queue *queue, gfp_t gfp)
 {
 	return NULL;
 }
