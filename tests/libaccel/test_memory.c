@@ -589,6 +589,58 @@ static void registered_and_forked(void **state)
 	accel_buffer_destroy(buffer);
 	munmap(memory, PAGE);
 }
+
+/* What accelctl memory says of this process: seven sizes as text, "1.0 MiB". */
+static void read_accelctl(char sizes[7][16])
+{
+	char line[256], name[32], address[32], units[7][8], values[7][8];
+	FILE *pipe = popen("accelctl memory", "r");
+	bool found = false;
+	int pid;
+
+	assert_non_null(pipe);
+	while (fgets(line, sizeof(line), pipe)) {
+		if (sscanf(line, "%d %31s %31s %7s %7s %7s %7s %7s %7s %7s %7s %7s %7s %7s %7s %7s %7s", &pid,
+			   name, address, values[0], units[0], values[1], units[1], values[2], units[2],
+			   values[3], units[3], values[4], units[4], values[5], units[5], values[6],
+			   units[6]) != 17 || pid != getpid())
+			continue;
+		found = true;
+		for (int i = 0; i < 7; i++)
+			snprintf(sizes[i], sizeof(sizes[i]), "%s %s", values[i], units[i]);
+	}
+	assert_int_equal(pclose(pipe), 0);
+	assert_true(found);
+}
+
+static void as_accelctl_shows_it(void **state)
+{
+	struct fixture *f = *state;
+	struct accel_buffer *evicted = make_buffer(f, 3 << 20, CARD);
+	struct accel_buffer *purgeable = make_buffer(f, 2 << 20, CARD);
+	struct accel_buffer *host = make_buffer(f, 5 << 20, HOST), *registered;
+	uint32_t *memory = pages(16);
+	char sizes[7][16];
+
+	ok(accel_host_register(f->context, memory, 16 * PAGE, 0, &registered));
+	ok(accel_fill(f->queue, evicted, 0, 4096, 1));
+	ok(accel_buffer_advise(purgeable, ACCEL_ADVICE_PURGEABLE));
+	ok(accel_buffer_advise(evicted, ACCEL_ADVICE_EVICT));
+	read_accelctl(sizes);
+	/* The queue's command memory is 256 KiB. */
+	assert_string_equal(sizes[0], "5.2 MiB");	/* CARD */
+	assert_string_equal(sizes[1], "2.2 MiB");	/* ON-CARD */
+	assert_string_equal(sizes[2], "3.0 MiB");	/* OFF-CARD */
+	assert_string_equal(sizes[3], "5.1 MiB");	/* SYSTEM */
+	assert_string_equal(sizes[4], "0 B");		/* SHARED */
+	assert_string_equal(sizes[5], "2.0 MiB");	/* PURGEABLE */
+	assert_string_equal(sizes[6], "64.0 KiB");	/* PINNED */
+	accel_buffer_destroy(registered);
+	accel_buffer_destroy(evicted);
+	accel_buffer_destroy(purgeable);
+	accel_buffer_destroy(host);
+	munmap(memory, 16 * PAGE);
+}
 #endif
 
 int main(void)
@@ -613,6 +665,7 @@ int main(void)
 		cmocka_unit_test(memlock_limit),
 		cmocka_unit_test_setup_teardown(registered_in_flight, setup, teardown),
 		cmocka_unit_test_setup_teardown(registered_and_forked, setup, teardown),
+		cmocka_unit_test_setup_teardown(as_accelctl_shows_it, setup, teardown),
 #endif
 	};
 
