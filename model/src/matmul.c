@@ -21,13 +21,15 @@
 #include "onpu_internal.h"
 
 /*
- * Multiply-adds of a block: alone on the card, when another worker is there for whoever comes,
- * and when others want a turn. Rows and columns do not get below the minimum: small blocks
- * pack their operands too often.
+ * Multiply-adds of a block: alone on the card, when another worker is there for whoever comes;
+ * alone with the only worker; and when others want a turn. Rows and columns do not get below
+ * the minimum: small blocks pack their operands too often.
  */
 #define BLOCK_MACS_ALONE	(1ull << 35)
+#define BLOCK_MACS_ONLY		(1ull << 32)
 #define BLOCK_MACS_SHARED	(1ull << 30)
 #define BLOCK_MIN_ALONE		2048u
+#define BLOCK_MIN_ONLY		1024u
 #define BLOCK_MIN_SHARED	512u
 #define BLOCK_MIN_LONG		256u	/* with more than BLOCK_K that cannot be cut */
 #define BLOCK_GRAIN		256u
@@ -434,10 +436,10 @@ static void choose_block(struct onpu_slot *slot)
 {
 	const struct onpu_matmul_desc *d = &slot->item;
 	struct matmul_progress *at = &slot->mm;
-	bool shared = onpu_pool_threads(slot->card->pool) == 1 ||
-		      atomic_load_explicit(&slot->card->busy_slots, memory_order_relaxed) > 1;
-	uint64_t macs = shared ? BLOCK_MACS_SHARED : BLOCK_MACS_ALONE;
-	uint32_t min = shared ? BLOCK_MIN_SHARED : BLOCK_MIN_ALONE;
+	bool shared = atomic_load_explicit(&slot->card->busy_slots, memory_order_relaxed) > 1;
+	bool only = onpu_pool_threads(slot->card->pool) == 1;
+	uint64_t macs = shared ? BLOCK_MACS_SHARED : only ? BLOCK_MACS_ONLY : BLOCK_MACS_ALONE;
+	uint32_t min = shared ? BLOCK_MIN_SHARED : only ? BLOCK_MIN_ONLY : BLOCK_MIN_ALONE;
 	/* Only plain sums can wait in D. */
 	bool whole_k = has_epilogue(d);
 	uint32_t k = whole_k ? d->k : min_u32(d->k, BLOCK_K), n;
