@@ -11,6 +11,7 @@
  *                                                compares elements with the definition: its number
  *     run NUMBER COUNT FLIGHT                    nanoseconds of one of COUNT matmuls, FLIGHT of
  *                                                which are under way at a time
+ *     many NUMBER COUNT FLIGHT                   the same, each FLIGHT submitted by one call
  *     rows NUMBER M                              the same with the first M rows: its number
  *     drop                                       forgets all of them
  *
@@ -32,6 +33,7 @@
 
 #define CASES_MAX 32
 #define SAMPLE 48
+#define FLIGHT_MAX 1000
 
 enum { A, B, C, D, A_SCALE, B_SCALE, PLACES };
 
@@ -253,13 +255,38 @@ static void run_flight(const struct job *job, unsigned int count)
 	accel_event_destroy(event);
 }
 
-static uint64_t run_case(const struct job *job, unsigned int count, unsigned int flight)
+/* The same with one call to the kernel; of types that accel_matmul_many_async() takes. */
+static void run_many(const struct job *job, unsigned int count)
+{
+	static struct accel_matmul matmuls[FLIGHT_MAX];
+	const struct accel_plan_config *config = &job->config;
+	struct accel_event *event;
+
+	for (unsigned int i = 0; i < count; i++) {
+		struct accel_matmul *m = &matmuls[i];
+
+		accel_matmul_init(m);
+		m->flags = config->flags;
+		m->m = config->m;
+		m->n = config->n;
+		m->k = config->k;
+		m->a = (struct accel_matrix){ .buffer = job->places[A].buffer, .type = config->a_type };
+		m->b = (struct accel_matrix){ .buffer = job->places[B].buffer, .type = config->b_type };
+		m->d.buffer = job->places[D].buffer;
+	}
+	check(accel_matmul_many_async(queue, matmuls, count, &event), "run many");
+	check(accel_event_wait(event, ACCEL_FOREVER), "wait");
+	accel_event_destroy(event);
+}
+
+static uint64_t run_case(const struct job *job, unsigned int count, unsigned int flight,
+			 void (*run)(const struct job *job, unsigned int count))
 {
 	uint64_t start = now();
 
 	for (unsigned int done = 0, n; done < count; done += n) {
 		n = count - done < flight ? count - done : flight;
-		run_flight(job, n);
+		run(job, n);
 	}
 	return (now() - start) / count;
 }
@@ -279,9 +306,11 @@ static void serve(FILE *channel, FILE *answers)
 			config.b_scale_type = config.b_group ? ACCEL_TYPE_BF16 : 0;
 			new_case(&config, seed);
 			fprintf(answers, "%u\n", case_count - 1);
-		} else if (sscanf(line, "run %u %u %u", &number, &count, &flight) == 3 && count &&
-			   flight && number < case_count) {
-			fprintf(answers, "%" PRIu64 "\n", run_case(&cases[number], count, flight));
+		} else if ((sscanf(line, "run %u %u %u", &number, &count, &flight) == 3 ||
+			    sscanf(line, "many %u %u %u", &number, &count, &flight) == 3) &&
+			   count && flight && flight <= FLIGHT_MAX && number < case_count) {
+			fprintf(answers, "%" PRIu64 "\n", run_case(&cases[number], count, flight,
+				*line == 'm' ? run_many : run_flight));
 		} else if (sscanf(line, "rows %u %u", &number, &count) == 2 && number < case_count) {
 			fewer_rows(&cases[number], count);
 			fprintf(answers, "%u\n", case_count - 1);
