@@ -228,7 +228,7 @@ static inline struct drm_onpu_query_device onpu_device(int fd)
 /* Memory is freed by workers some time after the last close: wait for it. */
 static inline bool onpu_memory_is_back(const struct drm_onpu_query_memory *before)
 {
-	int64_t end = onpu_now() + 10000000000ll;
+	int64_t end = onpu_now() + 10000000000ll * onpu_slow();
 	struct drm_onpu_query_memory memory;
 
 	do {
