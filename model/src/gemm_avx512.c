@@ -290,57 +290,60 @@ T512 static void pack_cols_f(uint32_t *dst, unsigned int lanes, const uint8_t *c
 		pack_cols_mode(dst, lanes, rows, off, count, k, GEMM_E2M1);
 }
 
-/* Up to 16 integers as bytes. */
-T512 GEMM_INLINE __m128i load_bytes(const uint8_t *p, unsigned int count, enum gemm_mode mode)
+/* Up to 32 integers as bytes. */
+T512 GEMM_INLINE __m256i load_bytes(const uint8_t *p, unsigned int count, enum gemm_mode mode)
 {
 	const __m128i low = _mm_set1_epi8(0xf);
-	const __m128i table = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1);
-	unsigned int bytes = mode == GEMM_I4 ? (count + 1) / 2 : count;
-	unsigned int most = mode == GEMM_I4 ? 8 : 16;
-	__m128i v = _mm_maskz_loadu_epi8(bytes >= most ? (__mmask16)((1u << most) - 1) :
-							 (__mmask16)((1u << bytes) - 1), p);
+	__mmask32 m = count >= 32 ? ~0u : (1u << count) - 1;
+	__m128i x, even, odd;
 
 	if (mode != GEMM_I4)
-		return v;
-	v = _mm_unpacklo_epi8(_mm_and_si128(v, low), _mm_and_si128(_mm_srli_epi16(v, 4), low));
-	return _mm_shuffle_epi8(table, v);
+		return _mm256_maskz_loadu_epi8(m, p);
+	m = count >= 32 ? 0xffff : (1u << (count + 1) / 2) - 1;
+	x = _mm_maskz_loadu_epi8((__mmask16)m, p);
+	even = _mm_and_si128(x, low);
+	odd = _mm_and_si128(_mm_srli_epi16(x, 4), low);
+	return _mm512_castsi512_si256(nibbles_i8(_mm512_castsi256_si512(
+		_mm256_set_m128i(_mm_unpackhi_epi8(even, odd), _mm_unpacklo_epi8(even, odd)))));
 }
 
-/* 16 columns of four rows of integers, interleaved: one unit per column. */
-T512 GEMM_INLINE void interleave16(uint32_t *dst, const uint8_t *const *rows, size_t off,
-				   unsigned int count, size_t k, enum gemm_mode mode)
+/* Up to 32 columns of up to four rows of integers, interleaved: one unit per column. */
+T512 GEMM_INLINE void interleave4(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows,
+				  size_t off, unsigned int count, size_t k, enum gemm_mode mode)
 {
-	const __m128i bias = _mm_set1_epi8(mode == GEMM_I8_BIASED ? -128 : 0);
-	__m128i r0 = load_bytes(rows[0] + off, count, mode), r1 = _mm_setzero_si128(), r2 = r1, r3 = r1;
-	__m128i lo, hi, lo2, hi2;
+	const __m256i bias = _mm256_set1_epi8(mode == GEMM_I8_BIASED ? -128 : 0);
+	__m256i r[4], t[4], u[4];
 
-	if (k > 1)
-		r1 = load_bytes(rows[1] + off, count, mode);
-	if (k > 2)
-		r2 = load_bytes(rows[2] + off, count, mode);
-	if (k > 3)
-		r3 = load_bytes(rows[3] + off, count, mode);
-	lo = _mm_unpacklo_epi8(r0, r1);
-	hi = _mm_unpackhi_epi8(r0, r1);
-	lo2 = _mm_unpacklo_epi8(r2, r3);
-	hi2 = _mm_unpackhi_epi8(r2, r3);
-	_mm_store_si128((__m128i *)dst, _mm_xor_si128(_mm_unpacklo_epi16(lo, lo2), bias));
-	_mm_store_si128((__m128i *)dst + 1, _mm_xor_si128(_mm_unpackhi_epi16(lo, lo2), bias));
-	_mm_store_si128((__m128i *)dst + 2, _mm_xor_si128(_mm_unpacklo_epi16(hi, hi2), bias));
-	_mm_store_si128((__m128i *)dst + 3, _mm_xor_si128(_mm_unpackhi_epi16(hi, hi2), bias));
+	GEMM_UNROLL
+	for (unsigned int i = 0; i < 4; i++)
+		r[i] = _mm256_xor_si256(bias, i < k ? load_bytes(rows[i] + off, count, mode) :
+						      _mm256_setzero_si256());
+	t[0] = _mm256_unpacklo_epi8(r[0], r[1]);
+	t[1] = _mm256_unpackhi_epi8(r[0], r[1]);
+	t[2] = _mm256_unpacklo_epi8(r[2], r[3]);
+	t[3] = _mm256_unpackhi_epi8(r[2], r[3]);
+	GEMM_UNROLL
+	for (unsigned int i = 0; i < 2; i++) {
+		u[2 * i] = _mm256_unpacklo_epi16(t[i], t[i + 2]);
+		u[2 * i + 1] = _mm256_unpackhi_epi16(t[i], t[i + 2]);
+	}
+	/* Each half of these is four columns; those of the upper halves are 16 further. */
+	GEMM_UNROLL
+	for (unsigned int i = 0; i < 2; i++) {
+		__m256i *out = (__m256i *)dst + i;
+
+		_mm256_store_si256(out, _mm256_permute2x128_si256(u[2 * i], u[2 * i + 1], 0x20));
+		if (lanes > W)
+			_mm256_store_si256(out + 2, _mm256_permute2x128_si256(u[2 * i], u[2 * i + 1],
+									      0x31));
+	}
 }
 
 T512 GEMM_INLINE void interleave_mode(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows,
 				      size_t off, unsigned int count, size_t k, enum gemm_mode mode)
 {
-	unsigned int second = count > W ? count - W : 0;
-	size_t off2 = second ? off + W * mode_bits(mode) / 8 : off;
-
-	for (size_t i = 0; i < k; i += 4, dst += lanes) {
-		interleave16(dst, rows + i, off, count, k - i, mode);
-		if (lanes > W)
-			interleave16(dst + W, rows + i, off2, second, k - i, mode);
-	}
+	for (size_t i = 0; i < k; i += 4, dst += lanes)
+		interleave4(dst, lanes, rows + i, off, count, k - i, mode);
 }
 
 T512 static void pack_cols_i(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows,
