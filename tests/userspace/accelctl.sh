@@ -31,6 +31,10 @@ json 0 device.index=0 -- info 00:1e.0
 json 0 cards.0.memory_size=67108864 cards.1.known=true cards.0.limits.buffers=511 \
 	cards.0.limits.registered=16777216 unreadable_processes -- memory
 text 0 "511 buffers of up to 32.0 MiB, 8 contexts, 8 queues" memory
+json 0 device.card.types_in.11=mxfp4_e2m1 device.card.types_out.6=e5m2 device.card.macs_per_cycle.1=4096 \
+	device.card.memory_bandwidth=1000000000000 device.counters.engine_time_ns=0 -- info
+text 0 "inputs f32, .*, mxfp4_e2m1$" info
+text 0 "peak  *4, 33, 66, 131 TOP/s" info
 json 0 check.wrong=0 check.checked=1024 check.elements=2000 -- bench matmul -m 40 -n 50 -k 30 \
 	--iterations 2 --check
 json 0 check.wrong=0 check.checked=120 -- bench matmul --type int8 -m 10 -n 12 -k 9 --trans-a \
@@ -42,10 +46,25 @@ done
 json 0 check.wrong=0 -- bench matmul --type mxfp6 -m 7 -n 11 -k 33 --trans-a --check=full --iterations 1
 json 0 check.wrong=0 parameters.b_type=mxfp4 -- bench matmul --type fp16 --b-type mxfp4 -m 9 -n 9 -k 40 --check
 json 2 error.code=usage -- bench matmul --b-type f64
+bench_cases check.wrong=0 0
+json 0 results.0.parameters.type=f32 results.0.parameters.m=4 results.3.parameters.m=9 results.3.parameters.k=9 \
+	results.4.parameters.type=int8 results.7.check.wrong=0 results.8=null -- \
+	bench matmul --type f32,int8 -s 4:8,3:9:x3 --check --iterations 1
+json 0 results.0.parameters.n=5 results.1.parameters.k=3 results.2.parameters.n=8 results.3.parameters.k=3 \
+	results.3.parameters.n=8 results.3.parameters.m=2 results.4=null check=null -- \
+	bench matmul -m 2 -n 5:10:+3 -k 2:3:+1 --iterations 1
+json 0 results.11.parameters.type=mxfp4 results.12=null -- bench matmul --type all -s 8 --iterations 1
+text 0 "^int8  *int8  *8  *8  *8  *1 |" bench matmul --type f32,int8 -s 8 --iterations 1 --check
+json 0 result.card.ops=2000 result.card.memory_bytes=1200 result.card.time_ns result.card.utilisation \
+	result.card.roofline result.card.bound=overhead -- bench matmul -s 10 --iterations 1
+text 0 "roofline .* % .*bound by overhead" bench matmul -s 10 --iterations 1
 # The firmware of that card has no heartbeat: a test must fail, and the others still run.
 json 1 tests.1.verdict=fail tests.10.verdict=pass failed=1 error.code=check-failed -- selftest
 text 1 "FAIL  firmware-heartbeat" selftest
 with FAKE_WRONG=1 json 1 check.wrong error.code=check-failed -- bench matmul -m 9 -n 9 -k 9 --check=full
+with FAKE_WRONG=1 bench_cases "check.first_wrong.wanted error.code=check-failed" 1
+with FAKE_WRONG=1 json 1 results.0.check.wrong results.1.check.wrong error.code=check-failed -- \
+	bench matmul -s 8,9 --check --iterations 1
 with FAKE_HANG=1 json 5 error.code=timeout -- info --timeout 1
 with FAKE_CRASH=1 json 4 error.code=device-error -- info
 with FAKE_EACCES=1 json 7 error.code=permission-denied device.state=error -- info

@@ -326,6 +326,8 @@ static bool bad_packet(struct queue *queue, uint32_t error)
 
 static bool access_for_matmul(void *queue, uint64_t va, void *data, uint64_t size, bool write)
 {
+	if (write)
+		*(uint8_t *)data ^= always_wrong;
 	return access_vm(queue, va, data, size,
 			 write ? ONPU_FAULT_ACCESS_WRITE : ONPU_FAULT_ACCESS_READ);
 }

@@ -12,6 +12,8 @@
 
 #include <accel/accel.h>
 
+#include "bench.h"
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Version of the JSON documents: raised when a member goes or changes its meaning. */
@@ -29,15 +31,8 @@ enum status {
 	STATUS_PERMISSION = 7,
 };
 
-struct bench {
-	uint32_t type;
-	uint32_t b_type;	/* 0: as type */
-	uint32_t m, n, k;
-	uint32_t flags;
-	unsigned int iterations;
-	unsigned int check;	/* elements; 0 none, UINT_MAX all */
-	uint32_t seed;
-};
+/* Options that a command may have, the common ones and an end mark included. */
+#define OPTIONS_MAX 64
 
 /* One run of the program. */
 struct ctl {

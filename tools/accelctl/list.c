@@ -157,7 +157,7 @@ static struct json_object *types_json(uint32_t types)
 
 static struct json_object *card_json(const struct accel_device_info *info)
 {
-	struct json_object *object = json_object_new_object();
+	struct json_object *object = json_object_new_object(), *macs = json_object_new_array();
 
 	add_format(object, "hw_version", "%u.%u", info->hw_version >> 16, info->hw_version & 0xffff);
 	add_format(object, "serial", "%016" PRIx64, info->serial);
@@ -165,6 +165,12 @@ static struct json_object *card_json(const struct accel_device_info *info)
 	add_int(object, "core_clock_khz", info->core_clock_khz);
 	add_int(object, "slots", info->slots);
 	add_int(object, "dim_max", info->dim_max);
+	for (size_t i = 0; i < ARRAY_SIZE(info->macs_per_cycle); i++)
+		json_object_array_add(macs, json_object_new_int64(info->macs_per_cycle[i]));
+	json_object_object_add(object, "macs_per_cycle", macs);
+	add_int(object, "memory_bandwidth", (int64_t)info->memory_bandwidth);
+	add_int(object, "host_bandwidth", (int64_t)info->host_bandwidth);
+	add_int(object, "packet_ns", info->packet_ns);
 	json_object_object_add(object, "types_in", types_json(info->types_in));
 	json_object_object_add(object, "types_out", types_json(info->types_out));
 	add_int(object, "generation", info->generation);
@@ -214,6 +220,15 @@ static struct json_object *counters_json(const struct accel_device_counters *cou
 	add_int(object, "tlb_walks", (int64_t)counters->tlb_walks);
 	add_int(object, "faults", (int64_t)counters->faults);
 	add_int(object, "irqs", (int64_t)counters->irqs);
+	add_int(object, "engine_time_ns", (int64_t)counters->engine_time_ns);
+	add_int(object, "cores_busy_ns", (int64_t)counters->cores_busy_ns);
+	add_int(object, "copy_busy_ns", (int64_t)counters->copy_busy_ns);
+	add_int(object, "memory_busy_ns", (int64_t)counters->memory_busy_ns);
+	add_int(object, "host_read_busy_ns", (int64_t)counters->host_read_busy_ns);
+	add_int(object, "host_write_busy_ns", (int64_t)counters->host_write_busy_ns);
+	add_int(object, "memory_bytes", (int64_t)counters->memory_bytes);
+	add_int(object, "host_read_bytes", (int64_t)counters->host_read_bytes);
+	add_int(object, "host_write_bytes", (int64_t)counters->host_write_bytes);
 	return object;
 }
 
@@ -257,12 +272,21 @@ static void pci_text(const struct ctl *ctl, const struct pci_card *pci)
 static void card_text(const struct ctl *ctl, const struct card *card)
 {
 	const struct accel_device_info *info = &card->info;
-	char size[32], used[32], types[64];
+	char size[32], used[32], types[256];
 
 	print(ctl, "Card %u           %s, hardware %u.%u\n", card->index, info->node, info->hw_version >> 16,
 	      info->hw_version & 0xffff);
 	print(ctl, "  serial         %016" PRIx64 "\n", info->serial);
 	print(ctl, "  cores          %u at %u MHz\n", info->cores, info->core_clock_khz / 1000);
+	if (info->memory_bandwidth) {
+		double cycles = (double)info->cores * info->core_clock_khz * 1e3;
+
+		print(ctl, "  peak           %.0f, %.0f, %.0f, %.0f TOP/s with operands of 32, 16, 8, 4 bits\n",
+		      2e-12 * cycles * info->macs_per_cycle[0], 2e-12 * cycles * info->macs_per_cycle[1],
+		      2e-12 * cycles * info->macs_per_cycle[2], 2e-12 * cycles * info->macs_per_cycle[3]);
+		print(ctl, "  bandwidth      card memory %.0f GB/s, PCIe %.0f GB/s each way\n",
+		      (double)info->memory_bandwidth / 1e9, (double)info->host_bandwidth / 1e9);
+	}
 	print(ctl, "  queue slots    %u\n", info->slots);
 	print(ctl, "  matmul         up to %u, inputs %s\n", info->dim_max,
 	      joined_types(info->types_in, types, sizeof(types)));
@@ -301,6 +325,12 @@ static enum status read_live(struct ctl *ctl, struct card *card,
 	return status;
 }
 
+/* Percent of the engine time. */
+static double share_of(const struct accel_device_counters *counters, uint64_t busy_ns)
+{
+	return 100 * (double)busy_ns / (double)counters->engine_time_ns;
+}
+
 static enum status run_info(struct ctl *ctl)
 {
 	struct json_object *object = json_object_new_object();
@@ -329,6 +359,12 @@ static enum status run_info(struct ctl *ctl)
 	      counters.packets, counters.matmuls, counters.copy_bytes, (double)counters.busy_ns / 1e9);
 	print(ctl, "                 %" PRIu64 " TLB hits, %" PRIu64 " walks, %" PRIu64 " faults, %" PRIu64
 	      " interrupts\n", counters.tlb_hits, counters.tlb_walks, counters.faults, counters.irqs);
+	if (counters.engine_time_ns)
+		print(ctl, "Engine time      %.6f s: cores %.1f %%, copies %.1f %%, card memory %.1f %%, PCIe %.1f %% in, %.1f %% out\n",
+		      (double)counters.engine_time_ns / 1e9, share_of(&counters, counters.cores_busy_ns),
+		      share_of(&counters, counters.copy_busy_ns), share_of(&counters, counters.memory_busy_ns),
+		      share_of(&counters, counters.host_read_busy_ns),
+		      share_of(&counters, counters.host_write_busy_ns));
 	return STATUS_OK;
 }
 

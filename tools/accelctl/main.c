@@ -314,7 +314,7 @@ static enum status take_arguments(struct ctl *ctl, int count, char **arguments)
 
 static int run_command(struct ctl *ctl, int argc, char **argv)
 {
-	struct option options[24];
+	struct option options[OPTIONS_MAX];
 	enum status status = STATUS_OK;
 	int value;
 
@@ -322,7 +322,7 @@ static int run_command(struct ctl *ctl, int argc, char **argv)
 	all_options(ctl->command, options);
 	opterr = 0;
 	optind = 1;
-	while (!status && (value = getopt_long(argc, argv, ":d:jt:hm:n:k:", options, NULL)) != -1) {
+	while (!status && (value = getopt_long(argc, argv, ":d:jt:hm:n:k:s:", options, NULL)) != -1) {
 		if (value == 'h')
 			return help(ctl, ctl->command);
 		status = take_option(ctl, value, argv);
@@ -350,12 +350,12 @@ int main(int argc, char **argv)
 {
 	struct ctl ctl = {
 		.json = wants_json(argc, argv),
-		.bench = { .type = ACCEL_TYPE_F32, .m = 1024, .n = 1024, .k = 1024, .iterations = 10,
-			   .seed = 1 },
+		.bench = { .iterations = 10, .seed = 1, .memory = ACCEL_BUFFER_CARD },
 	};
 	const char *name = NULL;
 	int at;
 
+	accel_plan_config_init(&ctl.bench.plan);
 	for (at = 1; at < argc; at++) {
 		if (strcmp(argv[at], "--json") && strcmp(argv[at], "-j")) {
 			name = argv[at];

@@ -69,6 +69,37 @@ text() {
 	result $good "$*"
 }
 
+# Every part of the matmul that can be asked for, each checked completely. Wants a card.
+bench_cases() { # WRONG STATUS: what the check finds at least, and the exit status of that
+	while read -r arguments; do
+		# shellcheck disable=SC2086
+		json "$2" result.seconds_median $1 -- bench matmul --iterations 1 --check=full $arguments
+	done <<-END
+		-m 9 -n 13 -k 20 --activation relu --alpha 0.7 --beta -1.5 --c-type bf16 --bias bf16
+		-m 9 -n 13 -k 20 --activation gelu --row-scale --residual fp16 --trans-a
+		-m 9 -n 13 -k 20 --activation gelu-tanh --col-scale --bias fp16 --pad 5
+		-m 9 -n 13 -k 20 --activation silu --row-scale --col-scale --bias f32 --residual f32
+		-m 5 -n 6 -k 7 --lda 9 --ldb 11 --ldd 13 --beta 2 --ldc 17 --residual bf16 --ldr 19
+		--type bf16 --d-type bf16 -m 17 -n 23 -k 40 --trans-b
+		--type fp16 --d-type fp16 -m 17 -n 23 -k 40 --d-scale
+		--type e5m2 --d-type e5m2 -m 17 -n 23 -k 40 --d-scale=rows
+		--type e4m3 --d-type e4m3 -m 17 -n 23 -k 40 --no-saturate --alpha 100
+		--type mxfp4 --d-type e4m3 -m 17 -n 23 -k 40 --alpha 100
+		--type int8 --d-type int8 -m 17 -n 23 -k 40 --d-scale=cols --d-zero
+		--type int8 --b-type int4 --d-type f32 -m 17 -n 23 -k 40 --row-scale --col-scale
+		--type bf16 --b-type int4 --b-group 32 --b-zero -m 20 -n 30 -k 100
+		--type fp16 --b-type int8 --b-group 128 --b-scale-type bf16 --trans-b -m 20 -n 30 -k 300
+		--batch 4 -m 10 -n 12 -k 33 --type mxfp8 --trans-b --batch-vectors --bias f32 --row-scale
+		--batch 4 --batch-mode pointers -m 10 -n 12 -k 33 --type mxfp6 --d-type bf16 --residual f32
+		--batch 4 --batch-mode grouped -m 25 -n 12 -k 33 --type mxfp8-e5m2 --d-scale=rows --d-type fp16
+		--batch 4 --batch-mode grouped -m 25 -n 12 -k 64 --type bf16 --b-type int8 --b-group 64 --b-zero
+		--batch 4 --batch-mode pointers -m 10 -n 12 -k 64 --type bf16 --b-type int4 --b-group 32 --share b
+		--batch 3 --share a -m 10 -n 12 -k 33 --type int8 --accumulate --pad 4
+		--batch 3 --batch-mode pointers --share ab -m 10 -n 12 -k 33 --accumulate
+		--memory host -m 40 -n 30 -k 20 --type bf16
+	END
+}
+
 # The same everywhere, card or not.
 usage_cases() {
 	text 0 "Usage: accelctl COMMAND" --help
@@ -92,6 +123,16 @@ usage_cases() {
 	text 2 "is no number" bench matmul -k 4294967296
 	text 2 "is no number" bench matmul --iterations x
 	text 2 "is none of sample" bench matmul --check=some
+	for sizes in 4:2 2:8:x1 2:8:+0 1:100:+1 8,,9 2:8:+2:x2; do
+		text 2 "is no number from 1 to .*, nor FROM:TO" bench matmul -m $sizes
+	done
+	text 2 "is none of f32" bench matmul --type f32,f64
+	text 2 "is none of none, relu" bench matmul --activation tanh
+	text 2 "is none of none, strided" bench matmul --batch-mode items --batch 2
+	text 2 "needs --batch" bench matmul --batch-mode grouped
+	text 2 "is no number" bench matmul --alpha x
+	text 2 "is none of one, rows" bench matmul --d-scale=all
+	text 2 "is none of card, host" bench matmul --memory disk
 	text 2 "needs a value" bench matmul --type
 	text 2 "is no number from 1" info --timeout 0
 	text 2 "two devices" info 0 -d 1
