@@ -41,6 +41,7 @@
 #define FETCH_MAX	512u	/* bytes of a run of elements that are converted */
 #define PACK_A_BYTES	((size_t)4 << 20)
 #define PACK_B_BYTES	((size_t)6 << 20)
+#define PACK_SLOW	4u		/* log2 by which these are less where a block would take seconds */
 #define TILE_ROWS_MAX	512u	/* tile_m * mr of any kernel */
 #define INLINE_MACS	(1u << 18)	/* below this a second thread is not worth waking */
 #define STREAM_SLIVERS	2u	/* of A: so few rows do not pay for packing all of B */
@@ -111,6 +112,7 @@ struct gemm {
 	/* With an epilogue: sums of the block, if they have to wait for more k. */
 	uint32_t *sums;
 	size_t sums_ld;
+	bool stopped;			/* desc->stop is filled in */
 };
 
 /*
@@ -619,6 +621,35 @@ static void set_k(struct gemm *g, uint32_t k, uint32_t kstep)
 	g->last = k + g->kn == g->desc->k;
 }
 
+/* Rows [0, m) of the block of columns have come to k + kn, the others to k: whether to stop here. */
+static bool stop_here(struct gemm *g, uint32_t k, uint32_t m, uint32_t kn)
+{
+	const struct onpu_gemm_desc *d = g->desc;
+	struct onpu_gemm_stop *stop = d->stop;
+	uint32_t n = (uint32_t)(g->b.lane0 - d->n0), part_n = g->b.count;
+
+	if (!stop || !atomic_load_explicit(stop->flag, memory_order_relaxed) ||
+	    (stop->one_panel && part_n != d->n) || (stop->one_k && kn != d->k))
+		return false;
+	if (m == d->m) {
+		k += kn;
+		m = kn = 0;
+	}
+	if (k == d->k) {
+		n += part_n;
+		k = part_n = 0;
+	}
+	if (n == d->n)
+		return false;
+	stop->n = n;
+	stop->part_n = part_n;
+	stop->k = k;
+	stop->part_m = m;
+	stop->part_k = kn;
+	g->stopped = true;
+	return true;
+}
+
 /* A block of columns with sums that wait in D, or do not wait: B is packed once. */
 static bool run_columns(struct gemm *g, uint32_t kstep, uint32_t mb)
 {
@@ -629,7 +660,8 @@ static bool run_columns(struct gemm *g, uint32_t kstep, uint32_t mb)
 		set_k(g, (uint32_t)k, kstep);
 		for (uint64_t i = 0; ok && i < d->m; i += mb) {
 			set_block(&g->a, d->m0 + i, min_u32(mb, d->m - (uint32_t)i));
-			ok = run_block(g, i == 0);
+			ok = run_block(g, i == 0) &&
+			     !stop_here(g, (uint32_t)k, (uint32_t)i + g->a.count, g->kn);
 		}
 	}
 	return ok;
@@ -647,6 +679,8 @@ static bool run_rows(struct gemm *g, uint32_t kstep, uint32_t mb)
 			set_k(g, (uint32_t)k, kstep);
 			ok = run_block(g, true);
 		}
+		/* Sums that are not complete would be lost. */
+		ok = ok && !stop_here(g, 0, (uint32_t)i + g->a.count, d->k);
 	}
 	return ok;
 }
@@ -754,6 +788,7 @@ static int run(struct gemm *g)
 	const struct gemm_kernel *kern = g->kern;
 	uint32_t grain = 16u * kern->ku;
 	uint32_t kstep = div_up(d->k, div_up(d->k, kern->kc));
+	unsigned int slow = kern->isa < ONPU_GEMM_ISA_AVX2 ? PACK_SLOW : 0;
 	uint32_t mb, nb;
 	size_t a_bytes, b_bytes, sums_bytes = 0, max_units;
 	uint8_t *scratch;
@@ -765,8 +800,8 @@ static int run(struct gemm *g)
 	/* Slivers start at cache lines. */
 	g->a.stride = (max_units * kern->a_lanes + 15) & ~(size_t)15;
 	g->b.stride = (kern->b_head + max_units * kern->nr + 15) & ~(size_t)15;
-	mb = block_lanes(&g->a, d->m, PACK_A_BYTES);
-	nb = block_lanes(&g->b, d->n, PACK_B_BYTES);
+	mb = block_lanes(&g->a, d->m, PACK_A_BYTES >> slow);
+	nb = block_lanes(&g->b, d->n, PACK_B_BYTES >> slow);
 	a_bytes = div_up(mb, kern->mr) * g->a.stride * 4;
 	b_bytes = div_up(nb, kern->nr) * g->b.stride * 4;
 
@@ -790,7 +825,7 @@ static int run(struct gemm *g)
 		ok = g->sums ? run_rows(g, kstep, mb) : run_columns(g, kstep, mb);
 	}
 	onpu_pool_scratch_put(pool, scratch);
-	return ok ? 0 : -ECANCELED;
+	return ok ? 0 : g->stopped ? -EINTR : -ECANCELED;
 }
 
 unsigned int onpu_gemm_elem_bits(uint32_t dtype)
@@ -884,7 +919,7 @@ static bool desc_ok(const struct onpu_gemm_desc *d)
 
 	return onpu_gemm_sum_type(d->a_type, d->b_type, group) && (d->flags & ~flags) == 0 &&
 	       (onpu_gemm_is_mx(d->a_type) || !d->a_scales.group) &&
-	       d->isa < ONPU_GEMM_ISA_COUNT && d->m && d->n && d->k && d->k0 % 128 == 0 &&
+	       d->isa < ONPU_GEMM_ISA_COUNT && d->m && d->n && d->k && d->k0 % 16 == 0 &&
 	       input_ok(&d->a, d->a_type, d->lda, ta, m, k, &d->a_scales) &&
 	       input_ok(&d->b, d->b_type, d->ldb, !tb, n, k, &d->b_scales) &&
 	       (!d->epilogue || gemm_epilogue_valid(d)) &&

@@ -103,8 +103,20 @@ struct onpu_gemm_epilogue {
  * an input gives an unspecified result.
  *
  * The product may be a block of a larger one: rows [m0, m0 + m), columns [n0, n0 + n) of D, and
- * k from k0, which is a multiple of every group. Views and scales are those of the whole.
+ * k from k0, which is a multiple of 16. Views and scales are those of the whole.
  */
+/*
+ * A product may be stopped between its parts, of which at least one is done. After -EINTR the
+ * columns [0, n) of D are complete; of the next part_n ones the sums have come to k, of the first
+ * part_m rows of those to k + part_k.
+ */
+struct onpu_gemm_stop {
+	const atomic_bool *flag;
+	bool one_panel;			/* n may not be anything but 0, nor part_n but all of n */
+	bool one_k;			/* nor k but 0, and part_k all of k */
+	uint32_t n, part_n, k, part_m, part_k;
+};
+
 struct onpu_gemm_desc {
 	uint32_t m, n, k;		/* each >= 1 */
 	uint32_t m0, n0, k0;
@@ -115,6 +127,7 @@ struct onpu_gemm_desc {
 	struct onpu_view a, b, c, d;	/* c is looked at only with ACCUMULATE */
 	struct onpu_gemm_scales a_scales, b_scales;
 	const struct onpu_gemm_epilogue *epilogue;	/* NULL: D is the sums */
+	struct onpu_gemm_stop *stop;			/* NULL: it goes on to the end */
 };
 
 struct onpu_gemm_stats {
@@ -124,7 +137,7 @@ struct onpu_gemm_stats {
 
 /*
  * Returns 0; -EINVAL (bad type, flag, dimension, leading dimension, or a view shorter than its
- * matrix); -ENOMEM (no scratch memory); -ECANCELED (*cancel was seen true: D is part old,
+ * matrix); -ENOMEM (no scratch memory); -EINTR (desc->stop tells how far); -ECANCELED (*cancel was seen true: D is part old,
  * part new, part intermediate). cancel and stats may be NULL. Any thread, any number at once.
  */
 int onpu_gemm(struct onpu_pool *pool, const struct onpu_gemm_desc *desc,

@@ -259,14 +259,18 @@ bool onpu_matmul_progress_valid(const struct onpu_slot *slot)
 	if (at->start > slot->desc.m)
 		return false;
 	if (!at->loaded)
-		return !at->m && !at->n && !at->k;
+		return !at->m && !at->n && !at->k && !at->part_m && !at->part_k;
 	if (!desc_valid(d) || d->batch_mode)
 		return false;
 	if (at->m >= d->m || at->n >= d->n || at->k >= d->k || (at->k && has_epilogue(d)))
 		return false;
-	if ((at->n || at->k) && (at->bm == 0 || at->bm > d->m - at->m))
+	if ((at->n || at->k || at->part_k) && (at->bm == 0 || at->bm > d->m - at->m))
 		return false;
-	return !at->k || (at->bn && at->bn <= d->n - at->n);
+	if ((at->k || at->part_k) && (at->bn == 0 || at->bn > d->n - at->n))
+		return false;
+	return at->part_k ? at->part_m && at->part_m < at->bm && at->part_k <= d->k - at->k &&
+			    (at->part_k == d->k || !has_epilogue(d)) :
+			    !at->part_m;
 }
 
 /* --- matmuls of a batch ----------------------------------------------------- */
@@ -430,7 +434,8 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 /*
  * The size of the block that starts at slot->mm. It depends on who else is busy
  * right now; but a band of rows keeps its height until it is done over all
- * columns, and a block of columns its width until it is done over all of k.
+ * columns, and a block of columns its width until it is done over all of k. What has been done
+ * of a block in part is completed first.
  */
 static void choose_block(struct onpu_slot *slot)
 {
@@ -444,6 +449,10 @@ static void choose_block(struct onpu_slot *slot)
 	bool whole_k = has_epilogue(d);
 	uint32_t k = whole_k ? d->k : min_u32(d->k, BLOCK_K), n;
 
+	if (at->part_k) {
+		at->bk = at->part_k;
+		return;
+	}
 	if (k > BLOCK_K)
 		min = BLOCK_MIN_LONG;
 	n = fit(d->n, macs / k / min, min);
@@ -482,14 +491,15 @@ static struct onpu_gemm_epilogue epilogue(const struct onpu_slot *slot)
 	return e;
 }
 
-/* Computes one block. */
-static int run_block(struct onpu_slot *slot)
+/* Computes one block, but for rows of it that are done. */
+static int run_block(struct onpu_slot *slot, struct onpu_gemm_stop *stop)
 {
 	const struct onpu_matmul_desc *d = &slot->item;
 	const struct matmul_progress *at = &slot->mm;
 	const struct onpu_view *v = slot->dma.view;
 	struct onpu_gemm_desc g = {
-		.m = at->bm, .n = at->bn, .k = at->bk, .m0 = at->m, .n0 = at->n, .k0 = at->k,
+		.m = at->bm - at->part_m, .n = at->bn, .k = at->bk,
+		.m0 = at->m + at->part_m, .n0 = at->n, .k0 = at->k, .stop = stop,
 		.a_type = d->a_type, .b_type = d->b_type, .isa = slot->card->isa,
 		.flags = d->flags & (ONPU_MATMUL_TRANS_A | ONPU_MATMUL_TRANS_B |
 				     ONPU_MATMUL_ACCUMULATE),
@@ -542,11 +552,23 @@ static void finish(struct onpu_slot *slot)
 				  memory_order_relaxed);
 }
 
+/* A block was left half-way. */
+static void note_stop(struct matmul_progress *at, const struct onpu_gemm_stop *stop)
+{
+	at->n += stop->n;
+	if (stop->part_n)
+		at->bn = stop->part_n;
+	at->k += stop->k;
+	at->part_m = stop->part_m + (at->part_k ? at->part_m : 0);
+	at->part_k = stop->part_k;
+}
+
 /* STEP_OK once the matmul that slot->item is has been done. */
 static enum step run_item(struct onpu_slot *slot)
 {
 	const struct onpu_matmul_desc *d = &slot->item;
 	struct matmul_progress *at = &slot->mm;
+	struct onpu_gemm_stop stop = { .flag = &slot->suspend };
 	enum step step;
 	int ret;
 
@@ -558,11 +580,20 @@ static enum step run_item(struct onpu_slot *slot)
 
 	choose_block(slot);
 	slot->work += (uint64_t)at->bm * at->bn * at->bk / ONPU_UNIT_MACS;
-	ret = run_block(slot);
+	/* All columns of a block have come to the same k, and rows to that or to k + part_k. */
+	stop.one_k = at->part_k;
+	stop.one_panel = at->part_k || at->k || at->bk != d->k;
+	ret = run_block(slot, &stop);
 	if (ret == -ECANCELED)
 		return STEP_STOP;
+	if (ret == -EINTR) {
+		note_stop(at, &stop);
+		return STEP_YIELD;
+	}
 	if (ret)
 		return onpu_engine_error(slot, ONPU_ERR_INTERNAL);
+	at->part_m = 0;
+	at->part_k = 0;
 	at->k += at->bk;
 	if (at->k < d->k)
 		return STEP_YIELD;
@@ -581,6 +612,7 @@ static enum step run_item(struct onpu_slot *slot)
 static bool interrupted(const struct onpu_slot *slot)
 {
 	return atomic_load_explicit(&slot->cancel, memory_order_relaxed) ||
+	       atomic_load_explicit(&slot->suspend, memory_order_relaxed) ||
 	       atomic_load_explicit(&slot->card->frozen, memory_order_relaxed);
 }
 

@@ -250,6 +250,7 @@ static int sys_write_locked(struct onpu_card *card, uint32_t addr, uint32_t valu
 	switch (addr) {
 	case ONPU_SYS_IRQ_ENABLE:
 		mcu->irq_enable = value;
+		atomic_store(&card->watch_signals, (value & ONPU_MCU_IRQ_SIGNAL) != 0);
 		update_line(mcu);
 		return 0;
 	case ONPU_SYS_IRQ_ACK:
@@ -399,6 +400,15 @@ static int crypto_access(struct onpu_card *card, uint32_t addr, bool write, uint
 
 /* --- DOORBELL, CONTEXT ---------------------------------------------------- */
 
+static uint32_t doorbell_words(struct onpu_card *card)
+{
+	uint32_t bits = 0;
+
+	for (unsigned int i = 0; i < (card->n_queues + 31) / 32; i++)
+		bits |= (atomic_load(&card->db_pending[i]) ? 1u : 0) << i;
+	return bits;
+}
+
 static int doorbell_access(struct onpu_card *card, uint32_t addr, bool write, uint32_t *value)
 {
 	uint32_t index;
@@ -411,6 +421,11 @@ static int doorbell_access(struct onpu_card *card, uint32_t addr, bool write, ui
 			atomic_store(&card->db_value[index], *value);
 		else
 			*value = atomic_load(&card->db_value[index]);
+		return 0;
+	}
+	if (addr == ONPU_DOORBELL_WORDS) {
+		if (!write)
+			*value = doorbell_words(card);
 		return 0;
 	}
 	index = (addr - ONPU_MCU_DOORBELL) / 4;
@@ -507,6 +522,9 @@ static int slot_read(struct onpu_slot *slot, uint32_t reg, uint32_t *value)
 	case ONPU_SLOT_CONSUMER:
 		*value = atomic_load(&slot->consumer);
 		return 0;
+	case ONPU_SLOT_SAVE:
+		*value = slot->save;
+		return 0;
 	case ONPU_SLOT_CMD:
 		*value = 0;
 		return 0;
@@ -539,6 +557,15 @@ static int slot_read(struct onpu_slot *slot, uint32_t reg, uint32_t *value)
 		return 0;
 	case ONPU_SLOT_BUSY_HI:
 		*value = (uint32_t)(atomic_load(&slot->busy_ns) >> 32);
+		return 0;
+	case ONPU_SLOT_SAVED:
+		*value = atomic_load(&slot->saved);
+		return 0;
+	case ONPU_SLOT_PROGRESS:
+		*value = atomic_load(&slot->progress);
+		return 0;
+	case ONPU_SLOT_PACKETS:
+		*value = atomic_load(&slot->packets);
 		return 0;
 	default:
 		return -1;
@@ -582,6 +609,9 @@ static void slot_configure(struct onpu_slot *slot, uint32_t reg, uint32_t value)
 		break;
 	case ONPU_SLOT_CONSUMER:
 		atomic_store(&slot->consumer, value);
+		break;
+	case ONPU_SLOT_SAVE:
+		slot->save = value;
 		break;
 	default:
 		break;
@@ -827,6 +857,7 @@ void onpu_mcu_reset(struct onpu_card *card)
 	pthread_mutex_lock(&card->lock);
 	mcu->irq_pending = 0;
 	mcu->irq_enable = 0;
+	atomic_store(&card->watch_signals, false);
 	update_line(mcu);
 	pthread_mutex_unlock(&card->lock);
 	update_timer(mcu);
@@ -840,6 +871,7 @@ void onpu_mcu_loaded(struct onpu_card *card)
 
 	mcu->waiting = false;
 	pthread_mutex_lock(&card->lock);
+	atomic_store(&card->watch_signals, (mcu->irq_enable & ONPU_MCU_IRQ_SIGNAL) != 0);
 	update_line(mcu);
 	pthread_mutex_unlock(&card->lock);
 	update_timer(mcu);

@@ -34,6 +34,12 @@ bool onpu_mmu_check_range(struct onpu_slot *slot, uint64_t va, uint64_t len, uns
 	return false;
 }
 
+/* What the firmware keeps in card memory is nobody else's, whatever page tables say. */
+static bool hits_firmware(const struct onpu_card *card, uint64_t addr, uint64_t size)
+{
+	return addr < card->fw_offset + card->fw_size && card->fw_offset < addr + size;
+}
+
 static unsigned int leaf_problem(const struct onpu_card *card, uint64_t pte, unsigned int level)
 {
 	uint64_t size = 1ull << ONPU_MMU_SHIFT(level);
@@ -46,7 +52,8 @@ static unsigned int leaf_problem(const struct onpu_card *card, uint64_t pte, uns
 							     : ONPU_FAULT_NONE;
 	if (addr & (size - 1))
 		return ONPU_FAULT_ADDRESS;
-	if (!(pte & ONPU_PTE_HOST) && (addr >= card->vram_size || size > card->vram_size - addr))
+	if (!(pte & ONPU_PTE_HOST) && (addr >= card->vram_size || size > card->vram_size - addr ||
+				       hits_firmware(card, addr, size)))
 		return ONPU_FAULT_ADDRESS;
 	return ONPU_FAULT_NONE;
 }
@@ -72,7 +79,8 @@ static unsigned int walk(struct onpu_slot *slot, uint64_t gen, uint64_t va, uint
 		uint64_t pte;
 
 		*level = l;
-		if (table & (ONPU_MMU_TABLE_SIZE - 1) || table >= card->vram_size)
+		if (table & (ONPU_MMU_TABLE_SIZE - 1) || table >= card->vram_size ||
+		    hits_firmware(card, table, ONPU_MMU_TABLE_SIZE))
 			return ONPU_FAULT_ADDRESS;
 		/* vram_size is a multiple of the table size, so the table ends inside, too. */
 		pte = __atomic_load_n((uint64_t *)(void *)(card->vram + table) + index,

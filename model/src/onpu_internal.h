@@ -185,6 +185,7 @@ struct matmul_progress {
 	uint32_t item;		/* which matmul of a batch */
 	uint32_t start;		/* first row of the group */
 	bool loaded;		/* slot->item is that matmul */
+	uint32_t part_m, part_k;	/* of the block: so many rows are done over so much of k */
 };
 
 struct onpu_slot {
@@ -196,7 +197,7 @@ struct onpu_slot {
 	pthread_mutex_t lock;
 	bool engaged;			/* somebody owns the engine fields */
 	/* Written under lock while FREE, constant while bound. */
-	uint32_t queue, asid, order, flags, vector;
+	uint32_t queue, asid, order, flags, vector, save;
 	uint64_t ring, ctl;
 	/* Written under lock. */
 	_Atomic uint32_t state;		/* enum onpu_slot_state */
@@ -208,8 +209,11 @@ struct onpu_slot {
 	_Atomic uint64_t busy_ns;
 	atomic_bool cancel;		/* stop at the next tile */
 	atomic_bool kill;
+	atomic_bool suspend;		/* stop at the next boundary and save */
 	atomic_bool polled;		/* the ticker and every SIGNAL kick it */
-	_Atomic uint64_t kill_time;
+	_Atomic uint64_t kill_time;	/* of suspend, too */
+	_Atomic uint32_t saved;		/* ONPU_SLOT_SAVED_* */
+	_Atomic uint32_t progress, packets;	/* since BIND */
 
 	/* The engine's. */
 	enum slot_phase phase;
@@ -341,6 +345,7 @@ struct onpu_card {
 	struct onpu_inject inject;
 	_Atomic uint32_t busy_slots;	/* RUNNING */
 	_Atomic uint32_t polled;	/* slots that the ticker must look at */
+	atomic_bool watch_signals;	/* the MCU wants to know of SIGNALs */
 
 	/* The ticker: looks at waiting slots every ONPU_WAIT_POLL_NS. */
 	pthread_mutex_t tick_lock;
@@ -424,6 +429,13 @@ void onpu_engine_add_accesses(struct onpu_slot *slot);
 void onpu_engine_add_matmul(struct onpu_slot *slot, const struct onpu_matmul_desc *d);
 void onpu_engine_end(struct onpu_slot *slot);
 enum step onpu_engine_stamp(struct onpu_slot *slot);
+
+/* slot_save.c */
+bool onpu_slot_save_valid(const struct onpu_slot *slot);
+bool onpu_slot_work_valid(struct onpu_slot *slot);
+void onpu_slot_save_seal(uint8_t *area);
+uint32_t onpu_slot_save(struct onpu_slot *slot);
+bool onpu_slot_restore(struct onpu_slot *slot);
 
 /* queue.c */
 int onpu_slot_init(struct onpu_card *card, unsigned int index);

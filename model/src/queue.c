@@ -11,7 +11,8 @@
  *   IDLE -> FETCH -> (DESC) -> EXEC -> (STAMP) -> WRITEBACK -> IDLE
  *
  * Each phase but IDLE lists what it accesses when no list is under way, so a
- * phase can be interrupted (onpu_slot_park) and simply starts again.
+ * phase can be interrupted (onpu_slot_park) and simply starts again. A slot that is
+ * to be suspended stops between steps; slot_save.c takes over from there.
  *
  * A doorbell is never lost: the producer index is stored before db_slot is
  * read, and bind stores db_slot before it reads the producer index (both
@@ -209,7 +210,16 @@ static void stop_killed(struct onpu_slot *slot)
 	atomic_store(&slot->opcode, slot->packet.opcode);
 	atomic_store(&slot->error, ONPU_ERR_KILLED);
 	atomic_store(&slot->kill, false);
+	atomic_store(&slot->suspend, false);
 	change_state(slot, ONPU_SLOT_KILLED, ONPU_SLOT_EV_KILLED);
+}
+
+static void stop_suspended(struct onpu_slot *slot)
+{
+	atomic_store(&slot->saved, onpu_slot_save(slot));
+	drop_work(slot);
+	atomic_store(&slot->suspend, false);
+	change_state(slot, ONPU_SLOT_SUSPENDED, ONPU_SLOT_EV_SUSPENDED);
 }
 
 static void after_packet(struct onpu_slot *slot)
@@ -218,11 +228,14 @@ static void after_packet(struct onpu_slot *slot)
 	const struct onpu_packet *p = &slot->packet;
 
 	atomic_fetch_add_explicit(&card->cnt.packets, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&slot->packets, 1, memory_order_relaxed);
 	if (p->opcode != ONPU_OP_SIGNAL)
 		return;
 	if (p->flags & ONPU_PKT_IRQ)
 		onpu_card_raise(card, slot->vector);
 	onpu_kick_polled(card);
+	if (atomic_load_explicit(&card->watch_signals, memory_order_relaxed))
+		onpu_mcu_irq(card, ONPU_MCU_IRQ_SIGNAL);
 }
 
 /* --- phases --------------------------------------------------------------- */
@@ -448,7 +461,7 @@ static bool wait_more(struct onpu_slot *slot)
 		return true;
 	if (atomic_load(&slot->polled))
 		return false;
-	change_state(slot, ONPU_SLOT_WAITING, 0);
+	change_state(slot, ONPU_SLOT_WAITING, ONPU_SLOT_EV_WAITING);
 	set_polled(slot, true);
 	/* A SIGNAL may have come before it could see that this slot waits. */
 	return true;
@@ -496,20 +509,23 @@ static bool run_turn(struct onpu_slot *slot)
 		step = run_phase(slot);
 		if (waits && step != STEP_WAIT && step != STEP_PENDING)
 			wait_over(slot);
+		if (step == STEP_OK || step == STEP_YIELD)
+			atomic_fetch_add_explicit(&slot->progress, 1, memory_order_relaxed);
 		if (step == STEP_YIELD)
 			return true;
 		if (step != STEP_OK)
 			return end_turn(slot, step);
 		cost += 1 + slot->work;
 		if (atomic_load_explicit(&slot->cancel, memory_order_relaxed) ||
+		    atomic_load_explicit(&slot->suspend, memory_order_relaxed) ||
 		    atomic_load_explicit(&slot->card->frozen, memory_order_relaxed))
 			return true;
 	}
 	return true;
 }
 
-/* True while an injected delay holds the kill back. */
-static bool kill_delayed(struct onpu_slot *slot)
+/* True while an injected delay holds the kill, or the suspension, back. */
+static bool stop_delayed(struct onpu_slot *slot)
 {
 	uint64_t delay = atomic_load(&slot->card->inject.slow_kill_ns);
 
@@ -519,13 +535,35 @@ static bool kill_delayed(struct onpu_slot *slot)
 	return true;
 }
 
+/* In the middle of a packet that never gets anywhere; only a kill helps. */
+static bool hangs(struct onpu_slot *slot)
+{
+	return slot->phase == PH_FETCH && hang_injected(slot);
+}
+
+/* What the MCU has asked for is done between steps; true if the slot stopped, or will. */
+static bool stop_if_told(struct onpu_slot *slot)
+{
+	bool kill = atomic_load(&slot->kill);
+
+	if (!alive(atomic_load(&slot->state)) || (!kill && !atomic_load(&slot->suspend)))
+		return false;
+	if (stop_delayed(slot))
+		return true;
+	if (kill)
+		stop_killed(slot);
+	else if (!hangs(slot))
+		stop_suspended(slot);
+	return true;
+}
+
 /* One turn of a slot that is not frozen; true if it wants another. Engaged. */
 static bool slot_turn(struct onpu_slot *slot)
 {
 	struct onpu_card *card = slot->card;
 	bool again = false;
 
-	if (!atomic_load(&slot->kill)) {
+	if (!atomic_load(&slot->kill) && !atomic_load(&slot->suspend)) {
 		uint64_t start = onpu_card_time(card), time;
 
 		again = run_turn(slot);
@@ -534,12 +572,7 @@ static bool slot_turn(struct onpu_slot *slot)
 		atomic_fetch_add_explicit(&card->cnt.busy_ns, time, memory_order_relaxed);
 	}
 	/* At once: the next turn may be far off when long packets occupy the workers. */
-	if (atomic_load(&slot->kill) && alive(atomic_load(&slot->state))) {
-		if (!kill_delayed(slot))
-			stop_killed(slot);
-		again = false;
-	}
-	return again;
+	return !stop_if_told(slot) && again;
 }
 
 /* Takes the engine fields of a slot that has something to run. */
@@ -621,13 +654,51 @@ bool onpu_slot_config_valid(struct onpu_slot *slot)
 	return slot->queue < card->n_queues && slot->asid < card->n_contexts &&
 	       slot->vector < card->n_vectors && !(slot->flags & ~ONPU_QUEUE_FLAGS) &&
 	       slot->order >= ONPU_RING_ORDER_MIN && slot->order <= ONPU_RING_ORDER_MAX &&
-	       slot->ring % ONPU_PACKET_SIZE == 0 && slot->ctl % sizeof(struct onpu_queue_ctl) == 0;
+	       slot->ring % ONPU_PACKET_SIZE == 0 &&
+	       slot->ctl % sizeof(struct onpu_queue_ctl) == 0 && onpu_slot_save_valid(slot);
 }
 
-static void bind_slot(struct onpu_slot *slot)
+static void forget_past(struct onpu_slot *slot)
+{
+	slot->phase = PH_IDLE;
+	slot->call_left = 0;
+	slot->wait_since = 0;
+	/* Where the queue was before, nobody remembers. */
+	slot->clock = onpu_engine_time(slot->card);
+	atomic_store(&slot->cancel, false);
+	atomic_store(&slot->kill, false);
+	atomic_store(&slot->suspend, false);
+	atomic_store(&slot->saved, 0);
+	atomic_store(&slot->progress, 0);
+	atomic_store(&slot->packets, 0);
+	atomic_store(&slot->busy_ns, 0);
+	atomic_store(&slot->fault_va, 0);
+	atomic_store(&slot->fault_info, 0);
+	atomic_store(&slot->opcode, 0);
+}
+
+/* slot->lock held: takes the queue, and its saved work. */
+static bool own_queue(struct onpu_slot *slot, bool restore)
 {
 	struct onpu_card *card = slot->card;
 	uint32_t none = 0;
+
+	if (!onpu_slot_config_valid(slot) || (restore && !onpu_slot_restore(slot)))
+		return false;
+	if (!atomic_compare_exchange_strong(&card->db_slot[slot->queue], &none, slot->index + 1)) {
+		slot->phase = PH_IDLE;
+		slot->call_left = 0;
+		return false;
+	}
+	/* A packet in progress holds translations, from here on. */
+	if (slot->phase != PH_IDLE)
+		onpu_tlb_use_begin(slot);
+	return true;
+}
+
+static void bind_slot(struct onpu_slot *slot, bool restore)
+{
+	struct onpu_card *card = slot->card;
 	bool ok, tell = false;
 
 	pthread_mutex_lock(&slot->lock);
@@ -635,24 +706,14 @@ static void bind_slot(struct onpu_slot *slot)
 		pthread_mutex_unlock(&slot->lock);
 		return;
 	}
-	slot->phase = PH_IDLE;
-	slot->call_left = 0;
-	slot->wait_since = 0;
-	/* Where the queue was before, nobody remembers. */
-	slot->clock = onpu_engine_time(card);
-	atomic_store(&slot->cancel, false);
-	atomic_store(&slot->kill, false);
-	atomic_store(&slot->busy_ns, 0);
-	atomic_store(&slot->fault_va, 0);
-	atomic_store(&slot->fault_info, 0);
-	atomic_store(&slot->opcode, 0);
-	ok = onpu_slot_config_valid(slot) &&
-	     atomic_compare_exchange_strong(&card->db_slot[slot->queue], &none, slot->index + 1);
+	forget_past(slot);
+	ok = own_queue(slot, restore);
 	atomic_store(&slot->error, ok ? ONPU_ERR_NONE : ONPU_ERR_INTERNAL);
 	if (!ok) {
 		set_state(slot, ONPU_SLOT_ERRORED);
 		tell = add_events(slot, ONPU_SLOT_EV_ERROR);
-	} else if (atomic_load(&card->db_value[slot->queue]) == atomic_load(&slot->consumer)) {
+	} else if (!restore &&
+		   atomic_load(&card->db_value[slot->queue]) == atomic_load(&slot->consumer)) {
 		set_state(slot, ONPU_SLOT_IDLE);
 	} else {
 		set_state(slot, ONPU_SLOT_RUNNING);
@@ -703,7 +764,8 @@ static void unbind_slot(struct onpu_slot *slot)
 	if (state == ONPU_SLOT_IDLE && !atomic_load(&slot->kill)) {
 		freed = detach_idle(slot);
 		kick = !freed;
-	} else if (state == ONPU_SLOT_ERRORED || state == ONPU_SLOT_KILLED) {
+	} else if (state == ONPU_SLOT_ERRORED || state == ONPU_SLOT_KILLED ||
+		   state == ONPU_SLOT_SUSPENDED) {
 		/* A slot whose bind was refused never owned its queue. */
 		if (slot->queue < card->n_queues &&
 		    atomic_load(&card->db_slot[slot->queue]) == slot->index + 1)
@@ -722,22 +784,28 @@ static void unbind_slot(struct onpu_slot *slot)
 		onpu_trace(card, ONPU_TRACE_SLOT, slot->index, ONPU_SLOT_FREE, slot->queue);
 }
 
-static void kill_slot(struct onpu_slot *slot)
+/*
+ * KILL and SUSPEND: by this thread if nobody is engaged, else by the engine as soon as it sees
+ * the flag. A kill outdoes a suspension.
+ */
+static void stop_slot(struct onpu_slot *slot, bool kill)
 {
+	atomic_bool *flag = kill ? &slot->kill : &slot->suspend;
 	bool kick, own;
 
 	pthread_mutex_lock(&slot->lock);
-	kick = alive(atomic_load(&slot->state)) && !atomic_load(&slot->kill);
-	own = kick && !slot->engaged && !atomic_load(&slot->card->inject.slow_kill_ns);
+	kick = alive(atomic_load(&slot->state)) && !atomic_load(flag) && !atomic_load(&slot->kill);
+	own = kick && !slot->engaged;
 	if (kick) {
 		atomic_store(&slot->kill_time, onpu_card_time(slot->card));
-		atomic_store(&slot->kill, true);
-		atomic_store(&slot->cancel, true);
+		atomic_store(flag, true);
+		if (kill)
+			atomic_store(&slot->cancel, true);
 		slot->engaged |= own;
 	}
 	pthread_mutex_unlock(&slot->lock);
 	if (own) {
-		stop_killed(slot);
+		stop_if_told(slot);
 		disengage(slot);
 	} else if (kick) {
 		onpu_slot_kick(slot);
@@ -748,13 +816,19 @@ void onpu_slot_command(struct onpu_slot *slot, uint32_t cmd)
 {
 	switch (cmd) {
 	case ONPU_SLOT_BIND:
-		bind_slot(slot);
+		bind_slot(slot, false);
 		break;
 	case ONPU_SLOT_UNBIND:
 		unbind_slot(slot);
 		break;
 	case ONPU_SLOT_KILL:
-		kill_slot(slot);
+		stop_slot(slot, true);
+		break;
+	case ONPU_SLOT_SUSPEND:
+		stop_slot(slot, false);
+		break;
+	case ONPU_SLOT_RESTORE:
+		bind_slot(slot, true);
 		break;
 	default:
 		onpu_guest_error(slot->card, "slot %u: unknown command %u", slot->index, cmd);
@@ -801,6 +875,11 @@ void onpu_slot_reset(struct onpu_slot *slot)
 	slot->vector = 0;
 	slot->ring = 0;
 	slot->ctl = 0;
+	slot->save = 0;
+	atomic_store(&slot->saved, 0);
+	atomic_store(&slot->progress, 0);
+	atomic_store(&slot->packets, 0);
+	atomic_store(&slot->suspend, false);
 	atomic_store(&slot->consumer, 0);
 	atomic_store(&slot->events, 0);
 	atomic_store(&slot->event_enable, 0);

@@ -184,37 +184,6 @@ static void io_doorbells(struct io *io, struct onpu_card *card)
 
 /* --- slots ---------------------------------------------------------------- */
 
-/* Judges a packet in flight as fetch() and fetch_desc() would have. */
-static bool work_valid(struct onpu_slot *slot)
-{
-	const struct onpu_packet *p = &slot->packet;
-	struct matmul_progress mm = slot->mm;
-
-	if (slot->call_left > ONPU_CALL_MAX)
-		return false;
-	if (slot->phase != PH_DESC && slot->phase != PH_EXEC && slot->phase != PH_STAMP)
-		return true;
-	if (onpu_packet_decode(slot) != STEP_OK)
-		return false;
-	if (slot->phase == PH_STAMP)
-		return p->flags & ONPU_PKT_STAMP;
-	if (slot->phase == PH_DESC)
-		return p->opcode == ONPU_OP_MATMUL;
-	switch (p->opcode) {
-	case ONPU_OP_MATMUL:
-		if (onpu_matmul_prepare(slot) != STEP_OK)
-			return false;
-		slot->mm = mm;
-		return onpu_matmul_progress_valid(slot);
-	case ONPU_OP_COPY:
-		return slot->done <= p->copy.size;
-	case ONPU_OP_FILL:
-		return slot->done <= p->fill.size && slot->done % 4 == 0;
-	default:
-		return true;
-	}
-}
-
 static void io_config(struct io *io, struct onpu_slot *slot)
 {
 	io_u32(io, &slot->queue);
@@ -224,6 +193,7 @@ static void io_config(struct io *io, struct onpu_slot *slot)
 	io_u32(io, &slot->vector);
 	io_u64(io, &slot->ring);
 	io_u64(io, &slot->ctl);
+	io_u32(io, &slot->save);
 	io_a32(io, &slot->state);
 	io_a32(io, &slot->events);
 	io_a32(io, &slot->event_enable);
@@ -233,6 +203,9 @@ static void io_config(struct io *io, struct onpu_slot *slot)
 	io_a64(io, &slot->fault_va);
 	io_a32(io, &slot->consumer);
 	io_a64(io, &slot->busy_ns);
+	io_a32(io, &slot->saved);
+	io_a32(io, &slot->progress);
+	io_a32(io, &slot->packets);
 }
 
 static void io_engine_work(struct io *io, struct onpu_slot *slot)
@@ -266,6 +239,8 @@ static void io_work(struct io *io, struct onpu_slot *slot)
 	io_u32(io, &slot->mm.item);
 	io_u32(io, &slot->mm.start);
 	io_bool(io, &slot->mm.loaded);
+	io_u32(io, &slot->mm.part_m);
+	io_u32(io, &slot->mm.part_k);
 	io_bytes(io, &slot->item, sizeof(slot->item));
 	io_u64(io, &slot->done);
 	io_u64(io, &slot->wait_since);
@@ -284,7 +259,7 @@ static void adopt_slot(struct io *io, struct onpu_slot *slot, bool owns)
 	bool alive = state == ONPU_SLOT_IDLE || state == ONPU_SLOT_RUNNING ||
 		     state == ONPU_SLOT_WAITING;
 
-	require(io, state <= ONPU_SLOT_KILLED && owns <= (state != ONPU_SLOT_FREE) &&
+	require(io, state <= ONPU_SLOT_SUSPENDED && owns <= (state != ONPU_SLOT_FREE) &&
 		    (!alive || owns));
 	if (owns)
 		require(io, onpu_slot_config_valid(slot) &&
@@ -293,7 +268,7 @@ static void adopt_slot(struct io *io, struct onpu_slot *slot, bool owns)
 	if (!alive)
 		slot->phase = PH_IDLE;
 	else if (!io->bad)
-		require(io, work_valid(slot));
+		require(io, onpu_slot_work_valid(slot));
 	/* A packet holds translations, but for a WAIT that does not hold. */
 	require(io, slot->in_use <= (slot->phase != PH_IDLE) && slot->blocks <= slot->in_use &&
 		    (slot->in_use || slot->phase == PH_IDLE || slot->wait_since));
@@ -310,16 +285,19 @@ static void io_slot(struct io *io, struct onpu_slot *slot)
 	bool owns = slot->queue < card->n_queues &&
 		    atomic_load(&card->db_slot[slot->queue]) == slot->index + 1;
 	bool kill = atomic_load(&slot->kill), polled = atomic_load(&slot->polled);
+	bool suspend = atomic_load(&slot->suspend);
 
 	io_config(io, slot);
 	io_work(io, slot);
 	io_bool(io, &owns);
 	io_bool(io, &kill);
+	io_bool(io, &suspend);
 	io_bool(io, &polled);
 	io_a64(io, &slot->kill_time);
 	if (!io->load)
 		return;
 	atomic_store(&slot->kill, kill);
+	atomic_store(&slot->suspend, suspend);
 	atomic_store(&slot->polled, polled);
 	adopt_slot(io, slot, owns);
 }

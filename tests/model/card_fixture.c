@@ -54,6 +54,8 @@ static int map_host(struct fx *fx, uint64_t addr, uint64_t len, bool write,
 {
 	uint64_t off = addr - FX_HOST_BASE;
 
+	if (fx->on_map)
+		fx->on_map(fx);
 	if (addr < FX_HOST_BASE || off >= FX_HOST_SIZE)
 		return -EFAULT;
 	if (len > FX_HOST_SIZE - off)
@@ -433,29 +435,58 @@ void fx_queue_init(struct fx_queue *q, struct fx *fx, unsigned int slot, unsigne
 	uint64_t size = (uint64_t)ONPU_PACKET_SIZE << order;
 	uint64_t priv = flags & ONPU_QUEUE_PRIVILEGED ? ONPU_PTE_PRIV : 0;
 	uint64_t base = FX_KERNEL_VA + ((uint64_t)queue << 32);
-	uint32_t ctl;
 
 	*q = (struct fx_queue){ .fx = fx, .slot = slot, .queue = queue, .asid = asid,
-				.order = order, .ring_va = base };
+				.order = order, .flags = flags, .ring_va = base };
 	q->ring_off = fx_vram(fx, (size + 4095) & ~4095ull, 4096);
 	q->ctl_off = fx_vram(fx, 4096, 4096);
 	fx_map(fx, asid, base, q->ring_off, size, ONPU_PTE_READ | priv);
 	fx_map(fx, asid, base + (1u << 30), q->ctl_off, 4096, ONPU_PTE_WRITE | ONPU_PTE_PRIV);
-	ctl = (uint32_t)((base + (1u << 30)) >> 32);
+	fx_mcu_wr(fx, ONPU_DB_VALUE(queue), 0);
+	fx_bind(q, slot, 0, ONPU_SLOT_BIND);
+	assert_int_equal(fx_slot(fx, slot, ONPU_SLOT_STATE), ONPU_SLOT_IDLE);
+}
 
-	fx_slot_wr(fx, slot, ONPU_SLOT_QUEUE, queue);
-	fx_slot_wr(fx, slot, ONPU_SLOT_ASID, asid);
-	fx_slot_wr(fx, slot, ONPU_SLOT_RING_LO, (uint32_t)base);
-	fx_slot_wr(fx, slot, ONPU_SLOT_RING_HI, (uint32_t)(base >> 32));
-	fx_slot_wr(fx, slot, ONPU_SLOT_RING_ORDER, order);
-	fx_slot_wr(fx, slot, ONPU_SLOT_FLAGS, flags);
+void fx_bind(struct fx_queue *q, unsigned int slot, uint32_t consumer, uint32_t cmd)
+{
+	struct fx *fx = q->fx;
+
+	q->slot = slot;
+	fx_slot_wr(fx, slot, ONPU_SLOT_QUEUE, q->queue);
+	fx_slot_wr(fx, slot, ONPU_SLOT_ASID, q->asid);
+	fx_slot_wr(fx, slot, ONPU_SLOT_RING_LO, (uint32_t)q->ring_va);
+	fx_slot_wr(fx, slot, ONPU_SLOT_RING_HI, (uint32_t)(q->ring_va >> 32));
+	fx_slot_wr(fx, slot, ONPU_SLOT_RING_ORDER, q->order);
+	fx_slot_wr(fx, slot, ONPU_SLOT_FLAGS, q->flags);
 	fx_slot_wr(fx, slot, ONPU_SLOT_VECTOR, 1 + slot % (FX_VECTORS - 1));
 	fx_slot_wr(fx, slot, ONPU_SLOT_CTL_LO, 1u << 30);
-	fx_slot_wr(fx, slot, ONPU_SLOT_CTL_HI, ctl);
-	fx_slot_wr(fx, slot, ONPU_SLOT_CONSUMER, 0);
-	fx_mcu_wr(fx, ONPU_DB_VALUE(queue), 0);
-	fx_slot_wr(fx, slot, ONPU_SLOT_CMD, ONPU_SLOT_BIND);
-	assert_int_equal(fx_slot(fx, slot, ONPU_SLOT_STATE), ONPU_SLOT_IDLE);
+	fx_slot_wr(fx, slot, ONPU_SLOT_CTL_HI, (uint32_t)((q->ring_va + (1u << 30)) >> 32));
+	fx_slot_wr(fx, slot, ONPU_SLOT_CONSUMER, consumer);
+	fx_slot_wr(fx, slot, ONPU_SLOT_SAVE,
+		   ONPU_FW_REGION_SAVE_OFFSET + q->queue * ONPU_SAVE_SIZE);
+	fx_slot_wr(fx, slot, ONPU_SLOT_CMD, cmd);
+}
+
+uint32_t fx_suspend(struct fx_queue *q)
+{
+	uint32_t saved;
+
+	fx_slot_wr(q->fx, q->slot, ONPU_SLOT_CMD, ONPU_SLOT_SUSPEND);
+	fx_wait_state(q, ONPU_SLOT_SUSPENDED);
+	saved = fx_slot(q->fx, q->slot, ONPU_SLOT_SAVED);
+	fx_unbind(q);
+	return saved;
+}
+
+void fx_resume(struct fx_queue *q, unsigned int slot, uint32_t saved)
+{
+	fx_bind(q, slot, fx_slot(q->fx, q->slot, ONPU_SLOT_CONSUMER),
+		saved & ONPU_SLOT_SAVED_WORK ? ONPU_SLOT_RESTORE : ONPU_SLOT_BIND);
+}
+
+uint8_t *fx_save_area(struct fx_queue *q)
+{
+	return fx_vptr(q->fx, ONPU_FW_REGION_SAVE_OFFSET + (uint64_t)q->queue * ONPU_SAVE_SIZE);
 }
 
 void fx_push(struct fx_queue *q, const struct onpu_packet *p)

@@ -62,13 +62,16 @@ struct fx {
 	struct onpu_dma_req *queue[4096];
 	unsigned int n_queue;
 	unsigned int random;
+	/* Called when the card maps host memory, on its thread: in the middle of a packet. */
+	void (*on_map)(struct fx *fx);
+	void *hook_arg;
 };
 
 struct fx_queue {
 	struct fx *fx;
 	unsigned int slot, queue, asid;
 	uint64_t ring_off, ring_va, ctl_off;
-	uint32_t order, producer;
+	uint32_t order, flags, producer;
 };
 
 struct fx *fx_create(const struct fx_opts *opts);
@@ -108,6 +111,13 @@ void *fx_buffer(struct fx *fx, unsigned int asid, uint64_t va, uint64_t size);
 /* Queues. The ring is mapped in the kernel half, PRIV if flags say so. */
 void fx_queue_init(struct fx_queue *q, struct fx *fx, unsigned int slot, unsigned int queue,
 		   unsigned int asid, unsigned int order, uint32_t flags);
+/* Binds the queue to a slot: ONPU_SLOT_BIND or ONPU_SLOT_RESTORE. */
+void fx_bind(struct fx_queue *q, unsigned int slot, uint32_t consumer, uint32_t cmd);
+/* Suspends, waits for it, unbinds; ONPU_SLOT_SAVED_*. */
+uint32_t fx_suspend(struct fx_queue *q);
+/* Binds it again, to any slot, and restores what fx_suspend() says is saved. */
+void fx_resume(struct fx_queue *q, unsigned int slot, uint32_t saved);
+uint8_t *fx_save_area(struct fx_queue *q);
 void fx_push(struct fx_queue *q, const struct onpu_packet *p);
 void fx_ring(struct fx_queue *q);
 void fx_submit(struct fx_queue *q, const struct onpu_packet *p);	/* push and ring */

@@ -319,6 +319,17 @@ static void mcu(struct fuzz *f)
 		onpu_card_mcu_write32(f->fx->card, addr, fx_random(f->fx) >> rnd(f, 32));
 }
 
+/* Mostly with the sum made right again: what is judged behind it is to be seen as well. */
+static void damage_save(struct fuzz *f, uint8_t *area)
+{
+	uint32_t n = one_in(f, 3) ? 0 : 1 + rnd(f, 4);
+
+	while (n--)
+		area[rnd(f, one_in(f, 4) ? ONPU_SAVE_SIZE : 800)] = (uint8_t)fx_random(f->fx);
+	if (!one_in(f, 4))
+		onpu_slot_save_seal(area);
+}
+
 static void slots(struct fuzz *f)
 {
 	struct fx_queue *q = &f->q[rnd(f, 4)];
@@ -326,6 +337,16 @@ static void slots(struct fuzz *f)
 
 	if (one_in(f, 60))
 		fx_slot_wr(f->fx, q->slot, ONPU_SLOT_CMD, 1 + rnd(f, 3));
+	if (one_in(f, 10)) {
+		fx_slot_wr(f->fx, q->slot, ONPU_SLOT_CMD, ONPU_SLOT_SUSPEND);
+		state = fx_slot(f->fx, q->slot, ONPU_SLOT_STATE);
+	}
+	if (state == ONPU_SLOT_SUSPENDED) {
+		damage_save(f, fx_save_area(q));
+		fx_slot_wr(f->fx, q->slot, ONPU_SLOT_CMD, ONPU_SLOT_UNBIND);
+		fx_slot_wr(f->fx, q->slot, ONPU_SLOT_CMD, ONPU_SLOT_RESTORE);
+		state = fx_slot(f->fx, q->slot, ONPU_SLOT_STATE);
+	}
 	if (state == ONPU_SLOT_ERRORED || state == ONPU_SLOT_KILLED)
 		fx_slot_wr(f->fx, q->slot, ONPU_SLOT_CMD, ONPU_SLOT_UNBIND);
 	if (fx_slot(f->fx, q->slot, ONPU_SLOT_STATE) != ONPU_SLOT_FREE)

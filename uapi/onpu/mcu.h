@@ -25,6 +25,8 @@
 
 /* Use of the firmware region: the host stages the image in the first part. */
 #define ONPU_FW_REGION_STAGE_SIZE	0x00400000u	/* host-owned, image staging */
+#define ONPU_FW_REGION_SAVE_OFFSET	0x00600000u	/* save area of queue q: + q * ONPU_SAVE_SIZE */
+#define ONPU_SAVE_SIZE			1024u		/* of a queue, see ONPU_SLOT_SAVE */
 #define ONPU_FW_REGION_MIN_SIZE		0x00800000u
 
 /* --- SYS ------------------------------------------------------------------- */
@@ -36,6 +38,7 @@
 #define   ONPU_MCU_IRQ_BOOT	(1u << 1) /* host wrote ONPU_REG_BOOT_CMD */
 #define   ONPU_MCU_IRQ_DOORBELL	(1u << 2) /* a doorbell of an unbound queue was rung */
 #define   ONPU_MCU_IRQ_SLOT	(1u << 3) /* a slot has events: ONPU_SLOTS_EVENTS */
+#define   ONPU_MCU_IRQ_SIGNAL	(1u << 4) /* a SIGNAL was executed while IRQ_ENABLE had this bit */
 #define ONPU_SYS_HOST_IRQ	(ONPU_MCU_SYS + 0x0c) /* WO: sets bits of ONPU_REG_IRQ_CAUSE */
 #define ONPU_SYS_BOOT_ADDR_LO	(ONPU_MCU_SYS + 0x10) /* RO: as the host wrote them */
 #define ONPU_SYS_BOOT_ADDR_HI	(ONPU_MCU_SYS + 0x14)
@@ -89,6 +92,8 @@
 #define ONPU_MCU_DOORBELL	0x20002000u
 /* W1C, bit q % 32 of word q / 32: queue q was rung while not bound to a slot */
 #define ONPU_DOORBELL_PENDING(q) (ONPU_MCU_DOORBELL + 4 * ((q) / 32))
+/* RO, bit w: word w of the above is not zero */
+#define ONPU_DOORBELL_WORDS	(ONPU_MCU_DOORBELL + 0x80)
 #define ONPU_MCU_DB_VALUES	0x20003000u
 /* RW: producer index last rung; a write sets it without ringing */
 #define ONPU_DB_VALUE(q)	(ONPU_MCU_DB_VALUES + 4 * (q))
@@ -120,16 +125,21 @@
 #define ONPU_SLOT_CTL_LO	0x1c
 #define ONPU_SLOT_CTL_HI	0x20
 #define ONPU_SLOT_CONSUMER	0x24 /* the next packet; counts up while bound */
+#define ONPU_SLOT_SAVE		0x28 /* save area: offset in the firmware region, multiple of SAVE_SIZE */
 /* state */
 #define ONPU_SLOT_CMD		0x40 /* WO */
 #define   ONPU_SLOT_BIND	1 /* FREE -> IDLE or RUNNING; invalid configuration: ERROR, ONPU_ERR_INTERNAL */
-#define   ONPU_SLOT_UNBIND	2 /* IDLE with an empty ring, ERROR, KILLED -> FREE; else no effect */
+#define   ONPU_SLOT_UNBIND	2 /* IDLE with an empty ring, ERROR, KILLED, SUSPENDED -> FREE; else no effect */
 #define   ONPU_SLOT_KILL	3 /* IDLE, RUNNING, WAITING -> KILLED, at the next tile boundary */
+#define   ONPU_SLOT_SUSPEND	4 /* IDLE, RUNNING, WAITING -> SUSPENDED, at the next boundary; work is saved */
+#define   ONPU_SLOT_RESTORE	5 /* as BIND, and goes on where the save area says: ONPU_ERR_INTERNAL if that is damaged */
 #define ONPU_SLOT_STATE		0x44 /* RO: enum onpu_slot_state */
 #define ONPU_SLOT_EVENTS	0x48 /* W1C */
 #define   ONPU_SLOT_EV_IDLE	(1u << 0) /* the ring ran empty */
 #define   ONPU_SLOT_EV_ERROR	(1u << 1) /* state became ERROR */
 #define   ONPU_SLOT_EV_KILLED	(1u << 2) /* state became KILLED */
+#define   ONPU_SLOT_EV_SUSPENDED (1u << 3) /* state became SUSPENDED */
+#define   ONPU_SLOT_EV_WAITING	(1u << 4) /* state became WAITING */
 #define ONPU_SLOT_EVENT_ENABLE	0x4c /* RW, reset 0, cleared by UNBIND */
 #define ONPU_SLOT_ERROR		0x50 /* RO: enum onpu_queue_error */
 #define ONPU_SLOT_FAULT_LO	0x54 /* RO: faulting VA */
@@ -138,7 +148,12 @@
 #define ONPU_SLOT_OPCODE	0x60 /* RO: opcode of the packet that failed */
 #define ONPU_SLOT_BUSY_LO	0x64 /* RO: ns executing since BIND */
 #define ONPU_SLOT_BUSY_HI	0x68
-#define ONPU_SLOT_END		0x6c
+#define ONPU_SLOT_SAVED		0x6c /* RO, when SUSPENDED: what is in the save area */
+#define   ONPU_SLOT_SAVED_WORK	(1u << 0) /* a packet in progress: to be RESTOREd; else BIND will do */
+#define   ONPU_SLOT_SAVED_WAIT	(1u << 1) /* that is a WAIT which did not hold */
+#define ONPU_SLOT_PROGRESS	0x70 /* RO: packets and parts of packets done since BIND, modulo 2^32 */
+#define ONPU_SLOT_PACKETS	0x74 /* RO: packets done since BIND, those of CALLs too, modulo 2^32 */
+#define ONPU_SLOT_END		0x78
 
 enum onpu_slot_state {
 	ONPU_SLOT_FREE = 0,
@@ -147,6 +162,7 @@ enum onpu_slot_state {
 	ONPU_SLOT_WAITING = 3,
 	ONPU_SLOT_ERRORED = 4,
 	ONPU_SLOT_KILLED = 5,
+	ONPU_SLOT_SUSPENDED = 6,
 };
 
 #define ONPU_MCU_PERIPH_END	0x20011000u

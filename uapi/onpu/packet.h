@@ -268,7 +268,7 @@ enum onpu_queue_error {
 	ONPU_ERR_CALL = 5,	/* nested CALL, or count out of range */
 	ONPU_ERR_RING = 6,	/* producer index more than a ring ahead */
 	ONPU_ERR_KILLED = 7,	/* killed by the host */
-	ONPU_ERR_INTERNAL = 8,	/* the engine ran out of resources */
+	ONPU_ERR_INTERNAL = 8,	/* the engine ran out of resources, or found saved work damaged */
 };
 
 #endif /* ONPU_PACKET_H */
