@@ -44,6 +44,12 @@ static void beat(__u64 now)
 		return;
 	mcu_write(ONPU_SYS_HEARTBEAT, ++heartbeat);
 	next_heartbeat = now + HEARTBEAT_NS;
+	slot_watch(now);
+}
+
+static __u64 first(__u64 a, __u64 b)
+{
+	return a < b ? a : b;
 }
 
 static void loop(void)
@@ -55,15 +61,21 @@ static void loop(void)
 		mcu_write(ONPU_SYS_IRQ_ACK, irqs);
 		mbox_poll();
 		if (irqs & ONPU_MCU_IRQ_DOORBELL)
-			queue_poll_doorbells();
+			sched_poll_doorbells();
 		if (irqs & ONPU_MCU_IRQ_SLOT)
-			queue_poll_slots();
+			slot_poll();
+		if (irqs & ONPU_MCU_IRQ_SIGNAL)
+			sched_signalled();
 		now = mcu_time();
-		queue_poll_due(now);
 		beat(now);
-		deadline = queue_next_deadline();
-		set_timer(deadline < next_heartbeat ? deadline :
-						      next_heartbeat);
+		engine_poll(now);
+		sched_run(now);
+		queue_poll_due(now);
+		context_poll(now);
+		deadline = first(next_heartbeat, queue_next_deadline());
+		deadline = first(deadline, context_next_deadline());
+		deadline = first(deadline, engine_next_deadline());
+		set_timer(first(deadline, sched_next_deadline()));
 		mcu_wait();
 	}
 }
@@ -71,6 +83,8 @@ static void loop(void)
 void rt_main(void)
 {
 	read_limits();
+	queue_init();
+	sched_init();
 	mbox_init();
 	mcu_write(ONPU_SYS_FW_VERSION, ONPU_FW_VERSION);
 	log_print(LOG_INFO, "ONPU firmware %u.%u.%u", ONPU_FW_VERSION >> 24,

@@ -21,14 +21,32 @@
 
 ONPU_STATIC_ASSERT(ONPU_MBOX_ENTRIES * sizeof(struct onpu_msg) <= 0x1000,
 		   "rings overlap");
-ONPU_STATIC_ASSERT(SHARED_END <= ONPU_FW_REGION_MIN_SIZE,
+ONPU_STATIC_ASSERT(SHARED_END <= ONPU_FW_REGION_SAVE_OFFSET,
+		   "save areas overlap what is shared");
+ONPU_STATIC_ASSERT(ONPU_FW_REGION_SAVE_OFFSET +
+		   ONPU_MAX_QUEUES * ONPU_SAVE_SIZE <= ONPU_FW_REGION_MIN_SIZE,
 		   "the smallest firmware region is too small");
+
+/*
+ * Answers that wait for room.  While there are any no request is taken, so
+ * there is at most one for each request that can be in progress: a kill and a
+ * suspension for each queue, a suspension for each context.
+ */
+#define MAX_LATE	(2 * ONPU_MAX_QUEUES + ONPU_MAX_CONTEXTS)
+
+struct late {
+	__u16 type;
+	__u32 seq;
+	__u32 status;
+};
 
 static __u32 h2f_head;	/* requests taken */
 static __u32 f2h_tail;	/* messages sent */
 static bool hello_done;
 static struct onpu_msg held;	/* an answer that did not fit */
 static bool held_valid;
+static struct late late[MAX_LATE];
+static __u32 late_head, late_tail;	/* free-running */
 
 struct onpu_mbox_shared *mbox_shared(void)
 {
@@ -92,14 +110,36 @@ bool mbox_event(__u16 type, const void *payload, __u32 size)
 	return send(&msg);
 }
 
-bool mbox_respond(__u16 type, __u32 seq, __u32 status)
+bool mbox_answer_with(__u16 type, __u32 seq, __u32 status, const void *payload,
+		      __u32 size)
 {
 	struct onpu_msg msg = {
 		.type = type, .kind = ONPU_MSG_RESPONSE, .seq = seq,
 		.status = status,
 	};
 
+	memcpy(msg.payload, payload, size);
 	return send(&msg);
+}
+
+static bool send_late(void)
+{
+	while (late_head != late_tail) {
+		const struct late *l = &late[late_head % MAX_LATE];
+
+		if (!mbox_answer_with(l->type, l->seq, l->status, NULL, 0))
+			return false;
+		late_head++;
+	}
+	return true;
+}
+
+void mbox_answer(__u16 type, __u32 seq, __u32 status)
+{
+	if (send_late() && mbox_answer_with(type, seq, status, NULL, 0))
+		return;
+	if (late_tail - late_head < MAX_LATE)
+		late[late_tail++ % MAX_LATE] = (struct late){ type, seq, status };
 }
 
 /* --- requests: the payload of @in to the payload of @out --------------------- */
@@ -206,6 +246,87 @@ static __u32 do_queue_status(const struct onpu_msg *in, struct onpu_msg *out)
 	return status;
 }
 
+static __u32 do_queue_suspend(const struct onpu_msg *in, struct onpu_msg *out)
+{
+	struct onpu_msg_queue m;
+
+	(void)out;
+	memcpy(&m, in->payload, sizeof(m));
+	return queue_suspend(&m, in->seq);
+}
+
+static __u32 do_queue_resume(const struct onpu_msg *in, struct onpu_msg *out)
+{
+	struct onpu_msg_queue m;
+
+	(void)out;
+	memcpy(&m, in->payload, sizeof(m));
+	return queue_resume(&m);
+}
+
+static __u32 do_queue_priority(const struct onpu_msg *in, struct onpu_msg *out)
+{
+	struct onpu_msg_queue_priority m;
+
+	(void)out;
+	memcpy(&m, in->payload, sizeof(m));
+	return queue_set_priority(&m);
+}
+
+static __u32 do_ctx_suspend(const struct onpu_msg *in, struct onpu_msg *out)
+{
+	struct onpu_msg_ctx m;
+
+	(void)out;
+	memcpy(&m, in->payload, sizeof(m));
+	return context_suspend(&m, in->seq);
+}
+
+static __u32 do_ctx_resume(const struct onpu_msg *in, struct onpu_msg *out)
+{
+	struct onpu_msg_ctx m;
+
+	(void)out;
+	memcpy(&m, in->payload, sizeof(m));
+	return context_resume(&m);
+}
+
+static bool payload_is_empty(const struct onpu_msg *in)
+{
+	__u32 used = 0;
+
+	for (__u32 i = 0; i < 12; i++)
+		used |= in->payload[i];
+	return !used;
+}
+
+static __u32 do_engine_reset(const struct onpu_msg *in, struct onpu_msg *out)
+{
+	struct onpu_msg_engine_reset reply = { 0 };
+	__u32 status;
+
+	if (!payload_is_empty(in))
+		return ONPU_MSG_STATUS_INVALID;
+	status = engine_reset(in, &reply);
+	if (status == ONPU_MSG_STATUS_OK)
+		memcpy(out->payload, &reply, sizeof(reply));
+	return status;
+}
+
+static __u32 do_card_status(const struct onpu_msg *in, struct onpu_msg *out)
+{
+	struct onpu_msg_card_status reply = { 0 };
+
+	if (!payload_is_empty(in))
+		return ONPU_MSG_STATUS_INVALID;
+	sched_status(&reply);
+	reply.bound = slot_bound();
+	reply.hangs = queue_hangs_told();
+	reply.engine_resets = engine_resets();
+	memcpy(out->payload, &reply, sizeof(reply));
+	return ONPU_MSG_STATUS_OK;
+}
+
 static __u32 do_log_level(const struct onpu_msg *in, struct onpu_msg *out)
 {
 	(void)out;
@@ -240,6 +361,20 @@ static handler *find_handler(__u16 type)
 		return do_queue_status;
 	case ONPU_MSG_LOG_LEVEL:
 		return do_log_level;
+	case ONPU_MSG_QUEUE_SUSPEND:
+		return do_queue_suspend;
+	case ONPU_MSG_QUEUE_RESUME:
+		return do_queue_resume;
+	case ONPU_MSG_CTX_SUSPEND:
+		return do_ctx_suspend;
+	case ONPU_MSG_CTX_RESUME:
+		return do_ctx_resume;
+	case ONPU_MSG_QUEUE_PRIORITY:
+		return do_queue_priority;
+	case ONPU_MSG_ENGINE_RESET:
+		return do_engine_reset;
+	case ONPU_MSG_CARD_STATUS:
+		return do_card_status;
 	default:
 		return NULL;
 	}
@@ -296,8 +431,9 @@ void mbox_poll(void)
 	mcu_fence();
 	if (held_valid && send(&held))
 		held_valid = false;
+	send_late();
 	/* At most one ring at a time: the rest of the firmware gets its turn. */
-	while (h2f_head != tail && !held_valid && has_room())
+	while (h2f_head != tail && !held_valid && send_late() && has_room())
 		take_request();
 }
 

@@ -1,63 +1,117 @@
 // SPDX-License-Identifier: MIT
 /*
- * Queues, and which of them sit on slots.
+ * Queues: what they are, and what the host asks of them.
  *
- * Idea: a queue gets a slot when its doorbell is rung while it has none, first
- * come, first served.  While queues wait, slots report when they run empty,
- * and an idle queue gives way.  A queue that waits at a WAIT packet or
- * executes keeps its slot: nothing is preempted.
+ * Idea: a queue exists, sits on a slot or not, and stops for good by an error
+ * or a kill.  Which queue sits on a slot is the business of sched.c.  A queue
+ * that the host has suspended, itself or its context, gets none.
  *
- * A kill is a request to the slot and is answered when the slot has stopped,
- * or with TIMEOUT; answers and events for which the host's ring has no room
- * are kept here, one of each per queue, and sent later.
+ * A kill or suspension of a queue on a slot is a request to that slot and is
+ * answered when the slot has stopped, or with TIMEOUT.  Events for which the
+ * host's ring has no room are kept here, one of each kind per queue, and sent
+ * later.  Queues with something in progress or due are on a list, so that
+ * nobody looks at the others.
  */
 #include "rt.h"
 
 /* A little less than promised, so that the answer is there in time. */
 #define KILL_NS		MS(ONPU_KILL_TIMEOUT_MS - 100)
 
-enum queue_life {
-	QUEUE_NONE = 0,
-	QUEUE_READY,	/* exists, on no slot */
-	QUEUE_BOUND,
-	QUEUE_FAILED,
-	QUEUE_DEAD,	/* killed */
-};
-
-struct queue {
-	__u8 life;
-	bool waiting;		/* for a slot */
-	bool event_due;		/* EV_QUEUE_ERROR not sent yet */
-	__u16 op;		/* message type whose kill is in progress, or 0 */
-	__u16 reply;		/* message type whose answer is due, or 0 */
-	__u32 op_seq;
-	__u32 reply_seq;
-	__u32 reply_status;
-	__u32 ticket;		/* order of waiting */
-	__u32 slot;
-	__u64 deadline;		/* of op */
-	__u64 busy_ns;		/* before the present slot */
-	struct slot_config config;
-	struct slot_stop stop;	/* why it stopped */
-};
-
 static struct queue queues[ONPU_MAX_QUEUES];
-static __u32 n_waiting;
-static __u32 n_ops;		/* kills in progress */
-static __u32 n_due;		/* answers and events due */
-static __u32 next_ticket;
+static struct queue_list work;
+static __u32 n_hangs;
 
-static __u32 id_of(const struct queue *q)
+struct queue *queue_at(__u32 index)
+{
+	return &queues[index];
+}
+
+__u32 queue_id(const struct queue *q)
 {
 	return (__u32)(q - queues);
 }
 
+void queue_init(void)
+{
+	list_init(&work);
+}
+
+/* --- lists ------------------------------------------------------------------- */
+
+void list_init(struct queue_list *list)
+{
+	list->first = NO_QUEUE;
+	list->last = NO_QUEUE;
+	list->count = 0;
+}
+
+void list_add(struct queue_list *list, struct queue *q, enum queue_link link,
+	      bool front)
+{
+	struct link *l = &q->link[link];
+	__u16 id = (__u16)queue_id(q);
+
+	l->prev = front ? NO_QUEUE : list->last;
+	l->next = front ? list->first : NO_QUEUE;
+	if (l->prev == NO_QUEUE)
+		list->first = id;
+	else
+		queues[l->prev].link[link].next = id;
+	if (l->next == NO_QUEUE)
+		list->last = id;
+	else
+		queues[l->next].link[link].prev = id;
+	list->count++;
+}
+
+void list_del(struct queue_list *list, struct queue *q, enum queue_link link)
+{
+	struct link *l = &q->link[link];
+
+	if (l->prev == NO_QUEUE)
+		list->first = l->next;
+	else
+		queues[l->prev].link[link].next = l->next;
+	if (l->next == NO_QUEUE)
+		list->last = l->prev;
+	else
+		queues[l->next].link[link].prev = l->prev;
+	list->count--;
+}
+
+struct queue *list_first(const struct queue_list *list)
+{
+	return list->first == NO_QUEUE ? NULL : &queues[list->first];
+}
+
+struct queue *list_next(const struct queue *q, enum queue_link link)
+{
+	__u16 next = q->link[link].next;
+
+	return next == NO_QUEUE ? NULL : &queues[next];
+}
+
 /* --- answers and events ------------------------------------------------------ */
 
-static bool send_event(const struct queue *q)
+/* Puts the queue on the list of those with work, or takes it off. */
+static void update_work(struct queue *q)
+{
+	bool any = q->kill.type || q->suspend.type || q->error_due ||
+		   q->hang_due;
+
+	if (any == q->working)
+		return;
+	q->working = any;
+	if (any)
+		list_add(&work, q, LINK_WORK, false);
+	else
+		list_del(&work, q, LINK_WORK);
+}
+
+static bool send_error(const struct queue *q)
 {
 	struct onpu_msg_queue_error ev = {
-		.queue = id_of(q),
+		.queue = queue_id(q),
 		.asid = q->config.asid,
 		.error = q->stop.error,
 		.fault_info = q->stop.error == ONPU_ERR_FAULT ?
@@ -71,68 +125,110 @@ static bool send_event(const struct queue *q)
 	return mbox_event(ONPU_MSG_EV_QUEUE_ERROR, &ev, sizeof(ev));
 }
 
+static bool send_hang(const struct queue *q)
+{
+	struct onpu_msg_queue_hang ev = {
+		.queue = queue_id(q),
+		.asid = q->config.asid,
+		.stalled_ms = q->stalled_us / 1000,
+		.hang_ms = q->hang_ms,
+		.consumer = q->life == QUEUE_BOUND ? slot_consumer(q->slot) :
+						     q->config.consumer,
+		.slot = q->slot,
+	};
+
+	return mbox_event(ONPU_MSG_EV_QUEUE_HANG, &ev, sizeof(ev));
+}
+
 static void announce_error(struct queue *q)
 {
-	if (!send_event(q)) {
-		q->event_due = true;
-		n_due++;
-	}
+	q->error_due = !send_error(q);
+	update_work(q);
 }
 
-static void answer(struct queue *q, __u16 type, __u32 seq, __u32 status)
+void queue_hangs(struct queue *q)
 {
-	if (!mbox_respond(type, seq, status)) {
-		q->reply = type;
-		q->reply_seq = seq;
-		q->reply_status = status;
-		n_due++;
-	}
+	q->hang_told = true;
+	n_hangs++;
+	log_print(LOG_WARN, "queue %u: no progress for %u ms", queue_id(q),
+		  q->stalled_us / 1000);
+	q->hang_due = !send_hang(q);
+	update_work(q);
 }
 
-static void stop_waiting(struct queue *q)
+__u32 queue_hangs_told(void)
 {
-	if (q->waiting) {
-		q->waiting = false;
-		n_waiting--;
-	}
+	return n_hangs;
 }
 
-/* The queue is gone; only an answer that is due may remain of it. */
+void queue_killed_by_reset(struct queue *q)
+{
+	announce_error(q);
+}
+
+static void begin(struct queue *q, struct queue_op *op, __u16 type, __u32 seq)
+{
+	op->type = type;
+	op->seq = seq;
+	op->deadline = mcu_time() + KILL_NS;
+	update_work(q);
+}
+
+/* The queue is gone. */
 static void forget(struct queue *q)
 {
-	__u16 reply = q->reply;
-	__u32 seq = q->reply_seq, status = q->reply_status;
-
-	stop_waiting(q);
-	if (q->event_due)
-		n_due--;
-	context_put(q->config.asid);
+	sched_remove(q);
+	q->error_due = false;
+	q->hang_due = false;
+	update_work(q);
+	context_del(q);
 	memset(q, 0, sizeof(*q));
-	q->reply = reply;
-	q->reply_seq = seq;
-	q->reply_status = status;
 }
 
-static void finish_op(struct queue *q, __u32 status)
+static void finish(struct queue *q, struct queue_op *op, __u32 status)
 {
-	__u16 type = q->op;
-	__u32 seq = q->op_seq;
+	__u16 type = op->type;
+	__u32 seq = op->seq;
 
-	q->op = 0;
-	n_ops--;
+	if (!type)
+		return;
+	op->type = 0;
+	update_work(q);
 	if (type == ONPU_MSG_QUEUE_DESTROY && status == ONPU_MSG_STATUS_OK)
 		forget(q);
-	answer(q, type, seq, status);
+	mbox_answer(type, seq, status);
 }
 
-void queue_stopped(__u32 queue, const struct slot_stop *stop)
+/* --- stopping ---------------------------------------------------------------- */
+
+bool queue_may_run(const struct queue *q)
+{
+	return q->life == QUEUE_READY && !q->held &&
+	       !context_suspended(q->config.asid);
+}
+
+bool queue_has_work(const struct queue *q)
+{
+	return q->saved ||
+	       mcu_read(ONPU_DB_VALUE(queue_id(q))) != q->config.consumer;
+}
+
+static void take_over(struct queue *q, const struct slot_stop *stop)
+{
+	q->slot = NO_SLOT;
+	q->busy_ns += stop->busy_ns;
+	q->packets += stop->packets;
+	q->config.consumer = stop->consumer;
+	q->saved = stop->saved & ONPU_SLOT_SAVED_WORK;
+	q->at_wait = stop->saved & ONPU_SLOT_SAVED_WAIT;
+	q->stop = *stop;
+}
+
+void queue_stopped(__u32 queue, const struct slot_stop *stop, bool yielded)
 {
 	struct queue *q = &queues[queue];
 
-	q->slot = NO_SLOT;
-	q->busy_ns += stop->busy_ns;
-	q->config.consumer = stop->consumer;
-	q->stop = *stop;
+	take_over(q, stop);
 	if (stop->state == ONPU_SLOT_ERRORED) {
 		q->life = QUEUE_FAILED;
 		log_print(LOG_WARN,
@@ -140,89 +236,18 @@ void queue_stopped(__u32 queue, const struct slot_stop *stop)
 			  queue, stop->error, stop->opcode, stop->fault_va,
 			  stop->fault_info);
 		announce_error(q);
-	} else if (stop->state == ONPU_SLOT_KILLED || q->op) {
+	} else if (stop->state == ONPU_SLOT_KILLED || q->kill.type) {
 		q->life = QUEUE_DEAD;
 		q->stop.error = ONPU_ERR_KILLED;
 		log_print(LOG_INFO, "queue %u: killed", queue);
 	} else {
 		q->life = QUEUE_READY;
+		if (stop->state == ONPU_SLOT_SUSPENDED)
+			sched_requeue(q, !yielded);
 	}
-	if (q->op)
-		finish_op(q, ONPU_MSG_STATUS_OK);
-}
-
-/* --- slots for waiting queues ------------------------------------------------ */
-
-static struct queue *longest_waiting(void)
-{
-	struct queue *best = NULL;
-
-	for (__u32 i = 0; i < limits.queues; i++) {
-		struct queue *q = &queues[i];
-
-		if (q->waiting && (!best || next_ticket - q->ticket >
-					    next_ticket - best->ticket))
-			best = q;
-	}
-	return best;
-}
-
-static void bind(struct queue *q, __u32 slot)
-{
-	stop_waiting(q);
-	q->life = QUEUE_BOUND;
-	q->slot = slot;
-	slot_bind(slot, &q->config);
-	log_print(LOG_DEBUG, "queue %u: on slot %u", id_of(q), slot);
-}
-
-static void serve_waiting(void)
-{
-	while (n_waiting) {
-		__u32 slot = slot_find();
-
-		if (slot == NO_SLOT) {
-			/* Look again: one may have run empty in between. */
-			slot_want_idle(true);
-			slot = slot_find();
-		}
-		if (slot == NO_SLOT)
-			return;
-		bind(longest_waiting(), slot);
-	}
-	slot_want_idle(false);
-}
-
-static void rung(__u32 queue)
-{
-	struct queue *q = &queues[queue];
-
-	/* Of a queue that is on a slot by now the hardware knows already. */
-	if (q->life != QUEUE_READY || q->waiting)
-		return;
-	q->waiting = true;
-	q->ticket = next_ticket++;
-	n_waiting++;
-}
-
-void queue_poll_doorbells(void)
-{
-	for (__u32 base = 0; base < limits.queues; base += 32) {
-		__u32 bits = mcu_read(ONPU_DOORBELL_PENDING(base));
-
-		mcu_write(ONPU_DOORBELL_PENDING(base), bits);
-		for (__u32 i = 0; i < 32 && base + i < limits.queues; i++) {
-			if (bits >> i & 1)
-				rung(base + i);
-		}
-	}
-	serve_waiting();
-}
-
-void queue_poll_slots(void)
-{
-	slot_poll();
-	serve_waiting();
+	context_unbound(q->config.asid);
+	finish(q, &q->suspend, ONPU_MSG_STATUS_OK);
+	finish(q, &q->kill, ONPU_MSG_STATUS_OK);
 }
 
 /* --- messages ---------------------------------------------------------------- */
@@ -239,7 +264,7 @@ static bool create_is_valid(const struct onpu_msg_queue_create *m)
 	    m->ring_order < ONPU_RING_ORDER_MIN ||
 	    m->ring_order > limits.ring_order_max ||
 	    m->flags & ~ONPU_QUEUE_FLAGS || m->vector >= limits.vectors ||
-	    m->priority > 3 || m->reserved[0] || m->reserved[1])
+	    m->priority >= ONPU_PRIORITIES || m->reserved)
 		return false;
 	if (m->ring_va & (ONPU_PACKET_SIZE - 1) ||
 	    !range_is_valid(m->ring_va, ONPU_PACKET_SIZE << m->ring_order))
@@ -265,13 +290,13 @@ __u32 queue_create(const struct onpu_msg_queue_create *m)
 		return ONPU_MSG_STATUS_EXIST;
 	if (!context_exists(m->asid))
 		return ONPU_MSG_STATUS_NOENT;
-	if (q->reply)
-		return ONPU_MSG_STATUS_BUSY;
 
 	clear_doorbell(m->queue);
-	context_get(m->asid);
+	memset(q, 0, sizeof(*q));
 	q->life = QUEUE_READY;
 	q->slot = NO_SLOT;
+	q->priority = (__u8)m->priority;
+	q->hang_ms = m->hang_ms;
 	q->config = (struct slot_config) {
 		.queue = m->queue,
 		.asid = m->asid,
@@ -281,6 +306,7 @@ __u32 queue_create(const struct onpu_msg_queue_create *m)
 		.flags = m->flags,
 		.vector = m->vector,
 	};
+	context_add(q);
 	log_print(LOG_DEBUG, "queue %u: context %u, ring %llx order %u",
 		  m->queue, m->asid, m->ring_va, m->ring_order);
 	return ONPU_MSG_STATUS_OK;
@@ -303,20 +329,19 @@ static __u32 lookup(const struct onpu_msg_queue *m, struct queue **q)
 /* Make it stop; STATUS_LATER if that takes time. */
 static __u32 kill(struct queue *q, __u16 type, __u32 seq)
 {
-	if (q->op || q->reply)
+	if (q->kill.type)
 		return ONPU_MSG_STATUS_BUSY;
+	sched_remove(q);
 	if (q->life == QUEUE_BOUND) {
 		slot_kill(q->slot);
 		slot_check(q->slot);
 	}
 	if (q->life == QUEUE_BOUND) {
-		q->op = type;
-		q->op_seq = seq;
-		q->deadline = mcu_time() + KILL_NS;
-		n_ops++;
+		begin(q, &q->kill, type, seq);
 		return STATUS_LATER;
 	}
-	stop_waiting(q);
+	/* Also when it was suspended just now, on its way. */
+	sched_remove(q);
 	if (q->life == QUEUE_READY) {
 		q->life = QUEUE_DEAD;
 		q->stop.error = ONPU_ERR_KILLED;
@@ -329,10 +354,8 @@ __u32 queue_kill(const struct onpu_msg_queue *m, __u32 seq)
 	struct queue *q;
 	__u32 status = lookup(m, &q);
 
-	if (status == ONPU_MSG_STATUS_OK)
-		status = kill(q, ONPU_MSG_QUEUE_KILL, seq);
-	serve_waiting();
-	return status;
+	return status == ONPU_MSG_STATUS_OK ?
+	       kill(q, ONPU_MSG_QUEUE_KILL, seq) : status;
 }
 
 __u32 queue_destroy(const struct onpu_msg_queue *m, __u32 seq)
@@ -344,7 +367,52 @@ __u32 queue_destroy(const struct onpu_msg_queue *m, __u32 seq)
 		status = kill(q, ONPU_MSG_QUEUE_DESTROY, seq);
 	if (status == ONPU_MSG_STATUS_OK)
 		forget(q);
-	serve_waiting();
+	return status;
+}
+
+__u32 queue_suspend(const struct onpu_msg_queue *m, __u32 seq)
+{
+	struct queue *q;
+	__u32 status = lookup(m, &q);
+
+	if (status != ONPU_MSG_STATUS_OK)
+		return status;
+	if (q->suspend.type || q->kill.type)
+		return ONPU_MSG_STATUS_BUSY;
+	q->held = true;
+	sched_remove(q);
+	if (q->life != QUEUE_BOUND || slot_suspend(q->slot, false, mcu_time()))
+		return ONPU_MSG_STATUS_OK;
+	begin(q, &q->suspend, ONPU_MSG_QUEUE_SUSPEND, seq);
+	return STATUS_LATER;
+}
+
+__u32 queue_resume(const struct onpu_msg_queue *m)
+{
+	struct queue *q;
+	__u32 status = lookup(m, &q);
+
+	if (status != ONPU_MSG_STATUS_OK)
+		return status;
+	if (q->suspend.type)
+		return ONPU_MSG_STATUS_BUSY;
+	q->held = false;
+	sched_consider(q);
+	return ONPU_MSG_STATUS_OK;
+}
+
+__u32 queue_set_priority(const struct onpu_msg_queue_priority *m)
+{
+	struct onpu_msg_queue named = { .queue = m->queue };
+	struct queue *q;
+	__u32 status;
+
+	memcpy(named.reserved, m->reserved, sizeof(m->reserved));
+	status = lookup(&named, &q);
+	if (m->priority >= ONPU_PRIORITIES)
+		return ONPU_MSG_STATUS_INVALID;
+	if (status == ONPU_MSG_STATUS_OK)
+		sched_set_priority(q, m->priority);
 	return status;
 }
 
@@ -352,7 +420,9 @@ static __u32 public_state(const struct queue *q)
 {
 	switch (q->life) {
 	case QUEUE_READY:
-		return ONPU_QSTATE_UNBOUND;
+		if (q->held || context_suspended(q->config.asid))
+			return ONPU_QSTATE_SUSPENDED;
+		return q->at_wait ? ONPU_QSTATE_WAITING : ONPU_QSTATE_UNBOUND;
 	case QUEUE_FAILED:
 		return ONPU_QSTATE_ERROR;
 	case QUEUE_DEAD:
@@ -392,40 +462,47 @@ __u32 queue_status(const struct onpu_msg_queue *m,
 	out->producer = mcu_read(ONPU_DB_VALUE(m->queue));
 	out->consumer = q->config.consumer;
 	out->busy_ns = q->busy_ns;
+	out->packets = q->packets;
 	if (q->life == QUEUE_BOUND) {
+		slot_look(q->slot, mcu_time());
 		out->consumer = slot_consumer(q->slot);
 		out->busy_ns += slot_busy_ns(q->slot);
+		out->packets += slot_packets(q->slot);
 	} else if (q->life != QUEUE_READY) {
 		out->error = q->stop.error;
 	}
+	out->switches = q->switches;
+	out->stalled_us = q->stalled_us;
 	return ONPU_MSG_STATUS_OK;
 }
 
 /* --- what could not be done at once ------------------------------------------ */
 
-static void send_due(struct queue *q)
+static void poll_one(struct queue *q, __u64 now)
 {
-	if (q->event_due && send_event(q)) {
-		q->event_due = false;
-		n_due--;
+	if (q->error_due)
+		q->error_due = !send_error(q);
+	if (q->hang_due)
+		q->hang_due = !send_hang(q);
+	update_work(q);
+	if (q->suspend.type && q->suspend.deadline <= now) {
+		log_print(LOG_ERROR, "queue %u: suspension timed out",
+			  queue_id(q));
+		finish(q, &q->suspend, ONPU_MSG_STATUS_TIMEOUT);
 	}
-	if (q->reply && mbox_respond(q->reply, q->reply_seq, q->reply_status)) {
-		q->reply = 0;
-		n_due--;
+	if (q->kill.type && q->kill.deadline <= now) {
+		log_print(LOG_ERROR, "queue %u: kill timed out", queue_id(q));
+		finish(q, &q->kill, ONPU_MSG_STATUS_TIMEOUT);
 	}
 }
 
 void queue_poll_due(__u64 now)
 {
-	for (__u32 i = 0; (n_ops || n_due) && i < limits.queues; i++) {
-		struct queue *q = &queues[i];
+	struct queue *q = list_first(&work), *next;
 
-		if (q->op && q->deadline <= now) {
-			log_print(LOG_ERROR, "queue %u: kill timed out", i);
-			finish_op(q, ONPU_MSG_STATUS_TIMEOUT);
-		}
-		if (n_due)
-			send_due(q);
+	for (; q; q = next) {
+		next = list_next(q, LINK_WORK);
+		poll_one(q, now);
 	}
 }
 
@@ -433,9 +510,12 @@ __u64 queue_next_deadline(void)
 {
 	__u64 first = NEVER;
 
-	for (__u32 i = 0; n_ops && i < limits.queues; i++) {
-		if (queues[i].op && queues[i].deadline < first)
-			first = queues[i].deadline;
+	for (struct queue *q = list_first(&work); q;
+	     q = list_next(q, LINK_WORK)) {
+		if (q->kill.type && q->kill.deadline < first)
+			first = q->kill.deadline;
+		if (q->suspend.type && q->suspend.deadline < first)
+			first = q->suspend.deadline;
 	}
 	return first;
 }

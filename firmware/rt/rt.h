@@ -52,7 +52,10 @@ void mbox_init(void);
 void mbox_poll(void);
 /* Send; false if the host's ring is full (then try again later). */
 bool mbox_event(__u16 type, const void *payload, __u32 size);
-bool mbox_respond(__u16 type, __u32 seq, __u32 status);
+/* The answer to a request that was taken before; waits for room by itself. */
+void mbox_answer(__u16 type, __u32 seq, __u32 status);
+bool mbox_answer_with(__u16 type, __u32 seq, __u32 status, const void *payload,
+		      __u32 size);
 
 /* The shared block and the crash record, for log.c and main.c. */
 struct onpu_mbox_shared *mbox_shared(void);
@@ -60,37 +63,11 @@ struct onpu_fw_crash *mbox_crash_record(void);
 char *mbox_log_ring(void);
 #define LOG_RING_SIZE	0x10000u
 
-/* --- context.c --------------------------------------------------------------- */
-
-__u32 context_create(const struct onpu_msg_ctx *msg);
-__u32 context_destroy(const struct onpu_msg_ctx *msg);
-bool context_exists(__u32 asid);
-void context_get(__u32 asid);	/* a queue uses it */
-void context_put(__u32 asid);
-
-/* --- queue.c: queues, and which of them sit on slots ------------------------- */
+/* --- queue.c: what queues are ------------------------------------------------ */
 
 /* Returned by what answers later. */
 #define STATUS_LATER	0xffffffffu
-
-__u32 queue_create(const struct onpu_msg_queue_create *msg);
-__u32 queue_kill(const struct onpu_msg_queue *msg, __u32 seq);
-__u32 queue_destroy(const struct onpu_msg_queue *msg, __u32 seq);
-__u32 queue_status(const struct onpu_msg_queue *msg,
-		   struct onpu_msg_queue_status *out);
-
-void queue_poll_doorbells(void);
-void queue_poll_slots(void);
-/* Answers and events that the full ring held back; overdue kills. */
-void queue_poll_due(__u64 now);
-/* When queue_poll_due() must run at the latest. */
-__u64 queue_next_deadline(void);
-
-/* Called by slot.c when the queue on a slot stopped; the slot is free again. */
-struct slot_stop;
-void queue_stopped(__u32 queue, const struct slot_stop *stop);
-
-/* --- slot.c: the hardware slots ---------------------------------------------- */
+#define NO_QUEUE	0xffffu
 
 /* What a slot needs to run a queue. */
 struct slot_config {
@@ -109,24 +86,180 @@ struct slot_stop {
 	__u32 state;		/* enum onpu_slot_state before it became free */
 	__u32 consumer;
 	__u64 busy_ns;
+	__u32 packets;
+	__u32 saved;		/* ONPU_SLOT_SAVED_* */
 	__u32 error;
 	__u32 fault_info;
 	__u64 fault_va;
 	__u32 opcode;
 };
 
-/* A slot for one more queue, emptying an idle one if need be; or NO_SLOT. */
+enum queue_life {
+	QUEUE_NONE = 0,
+	QUEUE_READY,	/* exists, on no slot */
+	QUEUE_BOUND,
+	QUEUE_FAILED,
+	QUEUE_DEAD,	/* killed */
+};
+
+/* Lists that a queue can be on, one of each kind. */
+enum queue_link {
+	LINK_SCHED,	/* for a slot (sched.c) */
+	LINK_WORK,	/* has something in progress or due (queue.c) */
+	LINK_CTX,	/* of its context */
+	LINK_COUNT
+};
+
+enum queue_turn { TURN_NONE, TURN_READY, TURN_BLOCKED };
+
+struct queue_list {
+	__u16 first, last;
+	__u32 count;
+};
+
+struct link {
+	__u16 prev, next;
+};
+
+/* A kill or a suspension that has not been answered. */
+struct queue_op {
+	__u16 type;		/* 0: none */
+	__u32 seq;
+	__u64 deadline;
+};
+
+struct queue {
+	__u8 life;
+	__u8 turn;		/* enum queue_turn: its list in sched.c */
+	__u8 priority;
+	bool held;		/* the host suspended it */
+	bool saved;		/* work is in its save area */
+	bool at_wait;		/* which is a WAIT that did not hold */
+	bool working;		/* on the list of LINK_WORK */
+	bool error_due;		/* events not sent yet */
+	bool hang_due;
+	bool hang_told;		/* since it last made progress */
+	__u32 slot;
+	__u64 since;		/* when it came onto its list */
+	__u64 busy_ns;		/* before the present slot, as what follows */
+	__u64 packets;
+	__u32 switches;
+	__u32 stalled_us;
+	__u32 hang_ms;
+	struct link link[LINK_COUNT];
+	struct queue_op kill, suspend;
+	struct slot_config config;
+	struct slot_stop stop;	/* why it stopped */
+};
+
+struct queue *queue_at(__u32 index);
+__u32 queue_id(const struct queue *q);
+/* It exists, has no slot, and nobody keeps it from getting one. */
+bool queue_may_run(const struct queue *q);
+bool queue_has_work(const struct queue *q);
+
+void list_init(struct queue_list *list);
+void list_add(struct queue_list *list, struct queue *q, enum queue_link link,
+	      bool front);
+void list_del(struct queue_list *list, struct queue *q, enum queue_link link);
+struct queue *list_first(const struct queue_list *list);
+struct queue *list_next(const struct queue *q, enum queue_link link);
+
+void queue_init(void);
+__u32 queue_create(const struct onpu_msg_queue_create *msg);
+__u32 queue_kill(const struct onpu_msg_queue *msg, __u32 seq);
+__u32 queue_destroy(const struct onpu_msg_queue *msg, __u32 seq);
+__u32 queue_suspend(const struct onpu_msg_queue *msg, __u32 seq);
+__u32 queue_resume(const struct onpu_msg_queue *msg);
+__u32 queue_set_priority(const struct onpu_msg_queue_priority *msg);
+__u32 queue_status(const struct onpu_msg_queue *msg,
+		   struct onpu_msg_queue_status *out);
+
+/* Tell the host that it stands still. */
+void queue_hangs(struct queue *q);
+__u32 queue_hangs_told(void);
+/* An engine reset killed it: the host is told, as of an error. */
+void queue_killed_by_reset(struct queue *q);
+/* Events that the full ring held back; overdue answers. */
+void queue_poll_due(__u64 now);
+/* When queue_poll_due() must run at the latest. */
+__u64 queue_next_deadline(void);
+
+/* Called by slot.c when the queue on a slot stopped; the slot is free again. */
+void queue_stopped(__u32 queue, const struct slot_stop *stop, bool yielded);
+
+/* --- context.c --------------------------------------------------------------- */
+
+__u32 context_create(const struct onpu_msg_ctx *msg);
+__u32 context_destroy(const struct onpu_msg_ctx *msg);
+__u32 context_suspend(const struct onpu_msg_ctx *msg, __u32 seq);
+__u32 context_resume(const struct onpu_msg_ctx *msg);
+bool context_exists(__u32 asid);
+bool context_suspended(__u32 asid);
+void context_add(struct queue *q);	/* a queue uses it */
+void context_del(struct queue *q);
+void context_bound(__u32 asid);		/* one of its queues got a slot */
+void context_unbound(__u32 asid);
+void context_poll(__u64 now);
+__u64 context_next_deadline(void);
+
+/* --- sched.c: which queues sit on slots -------------------------------------- */
+
+void sched_init(void);
+/* It may have work, and may want a slot. */
+void sched_consider(struct queue *q);
+/* It left its slot with work, or at a WAIT; @first: before its time. */
+void sched_requeue(struct queue *q, bool first);
+void sched_remove(struct queue *q);
+void sched_set_priority(struct queue *q, __u32 priority);
+void sched_poll_doorbells(void);
+void sched_signalled(void);
+/* Give slots to queues, as far as there are any of both. */
+void sched_run(__u64 now);
+__u64 sched_next_deadline(void);
+void sched_status(struct onpu_msg_card_status *out);
+
+/* --- slot.c: the hardware slots ---------------------------------------------- */
+
+/* A free slot, emptying an idle one if need be; or NO_SLOT. */
 __u32 slot_find(void);
-void slot_bind(__u32 slot, const struct slot_config *config);
+void slot_bind(__u32 slot, struct queue *q, bool boosted, __u64 now);
 void slot_kill(__u32 slot);
+/*
+ * Make its queue give way, with @yielded if its time is over; true if it did at
+ * once.
+ */
+bool slot_suspend(__u32 slot, bool yielded, __u64 now);
 /* Look at one slot's state; calls queue_stopped() if its queue stopped. */
 void slot_check(__u32 slot);
 void slot_poll(void);
-/* Tell whether somebody waits for a slot, so that idle ones say so. */
-void slot_want_idle(bool want);
+/* Whether slots tell that they ran empty, or came to a WAIT. */
+void slot_want(bool want);
+/* Slots that have been told to give way, and can be expected to. */
+__u32 slot_leaving(void);
+__u32 slot_bound(void);
+bool slot_is_bound(__u32 slot);
+/* The slot to take for a queue of that priority at once, or NO_SLOT. */
+__u32 slot_victim(__u32 priority);
+/* The slot whose queue has had its time, longest ago, and does not outrank @priority. */
+__u32 slot_expired(__u32 priority, __u64 now);
+/* Every now and then: progress of what runs, slots that do not answer. */
+void slot_watch(__u64 now);
 __u32 slot_state(__u32 slot);
 __u32 slot_consumer(__u32 slot);
 __u64 slot_busy_ns(__u32 slot);
+__u32 slot_packets(__u32 slot);
+/* Bring the queue's stalled_us up to date. */
+void slot_look(__u32 slot, __u64 now);
+
+/* --- engine.c: reset of the slots -------------------------------------------- */
+
+__u32 engine_reset(const struct onpu_msg *msg, struct onpu_msg_engine_reset *out);
+/* A slot that was part of a reset is free; @killed its queue, or NULL. */
+void engine_slot_free(__u32 slot, struct queue *killed);
+void engine_poll(__u64 now);
+__u64 engine_next_deadline(void);
+__u32 engine_resets(void);
 
 /* --- main.c ------------------------------------------------------------------ */
 

@@ -97,25 +97,58 @@ static bool slot_empty(struct fake *f, struct fake_slot *s)
 	return *slot_consumer(s) == f->db_value[slot_queue(s)];
 }
 
+static void slot_suspend(struct fake *f, struct fake_slot *s)
+{
+	if (s->state < ONPU_SLOT_IDLE || s->state > ONPU_SLOT_WAITING)
+		return;
+	s->saved = s->state == ONPU_SLOT_IDLE ? 0 : ONPU_SLOT_SAVED_WORK;
+	if (s->state == ONPU_SLOT_WAITING)
+		s->saved |= ONPU_SLOT_SAVED_WAIT;
+	f->has_saved[slot_queue(s)] = s->saved;
+	s->state = ONPU_SLOT_SUSPENDED;
+	slot_event(f, s, ONPU_SLOT_EV_SUSPENDED);
+}
+
+/* Work that was saved is restored once, and no other is. */
+static void slot_bind(struct fake *f, struct fake_slot *s, bool restore)
+{
+	uint32_t queue = slot_queue(s);
+
+	if (s->state != ONPU_SLOT_FREE || f->has_saved[queue] != restore ||
+	    s->config[ONPU_SLOT_SAVE / 4] != ONPU_FW_REGION_SAVE_OFFSET +
+					     queue * ONPU_SAVE_SIZE) {
+		f->violations++;
+		return;
+	}
+	f->has_saved[queue] = false;
+	s->error = 0;
+	s->busy_ns = 0;
+	s->saved = 0;
+	s->progress = 0;
+	s->packets = 0;
+	s->binds++;
+	s->state = !restore && slot_empty(f, s) ? ONPU_SLOT_IDLE :
+						  ONPU_SLOT_RUNNING;
+}
+
 static void slot_command(struct fake *f, struct fake_slot *s, uint32_t cmd)
 {
 	switch (cmd) {
 	case ONPU_SLOT_BIND:
-		if (s->state != ONPU_SLOT_FREE) {
-			f->violations++;
-			break;
-		}
-		s->error = 0;
-		s->busy_ns = 0;
-		s->binds++;
-		s->state = slot_empty(f, s) ? ONPU_SLOT_IDLE :
-					      ONPU_SLOT_RUNNING;
+	case ONPU_SLOT_RESTORE:
+		slot_bind(f, s, cmd == ONPU_SLOT_RESTORE);
+		break;
+	case ONPU_SLOT_SUSPEND:
+		if (!s->ignores_suspend)
+			slot_suspend(f, s);
 		break;
 	case ONPU_SLOT_UNBIND:
 		if ((s->state == ONPU_SLOT_IDLE && slot_empty(f, s)) ||
 		    s->state == ONPU_SLOT_ERRORED ||
-		    s->state == ONPU_SLOT_KILLED) {
+		    s->state == ONPU_SLOT_KILLED ||
+		    s->state == ONPU_SLOT_SUSPENDED) {
 			s->state = ONPU_SLOT_FREE;
+			s->events = 0;
 			s->enable = 0;
 		}
 		break;
@@ -147,8 +180,11 @@ static int slot_load(struct fake *f, uint32_t off, uint32_t *v)
 	case ONPU_SLOT_OPCODE: *v = s->opcode; return 0;
 	case ONPU_SLOT_BUSY_LO: *v = (uint32_t)s->busy_ns; return 0;
 	case ONPU_SLOT_BUSY_HI: *v = (uint32_t)(s->busy_ns >> 32); return 0;
+	case ONPU_SLOT_SAVED: *v = s->saved; return 0;
+	case ONPU_SLOT_PROGRESS: *v = s->progress; return 0;
+	case ONPU_SLOT_PACKETS: *v = s->packets; return 0;
 	}
-	if (off > ONPU_SLOT_CONSUMER)
+	if (off > ONPU_SLOT_SAVE)
 		return -1;
 	*v = s->config[off / 4];
 	return 0;
@@ -172,7 +208,7 @@ static int slot_store(struct fake *f, uint32_t off, uint32_t v)
 			raise(f, ONPU_MCU_IRQ_SLOT);
 		return 0;
 	}
-	if (off > ONPU_SLOT_CONSUMER)
+	if (off > ONPU_SLOT_SAVE)
 		return -1;
 	if (s->state != ONPU_SLOT_FREE)
 		f->violations++;
@@ -337,6 +373,12 @@ static int bus_load(void *opaque, uint32_t addr, unsigned int size,
 		*v = f->db_pending[(addr - ONPU_MCU_DOORBELL) / 4];
 		return 0;
 	}
+	if (addr == ONPU_DOORBELL_WORDS) {
+		*v = 0;
+		for (int i = 0; i < FAKE_QUEUES / 32; i++)
+			*v |= (uint32_t)!!f->db_pending[i] << i;
+		return 0;
+	}
 	if (in(addr, ONPU_MCU_DB_VALUES, 4 * FAKE_QUEUES)) {
 		*v = f->db_value[(addr - ONPU_MCU_DB_VALUES) / 4];
 		return 0;
@@ -348,7 +390,8 @@ static int bus_load(void *opaque, uint32_t addr, unsigned int size,
 	if (addr == ONPU_SLOTS_EVENTS(0)) {
 		*v = 0;
 		for (int i = 0; i < FAKE_SLOTS; i++)
-			*v |= (uint32_t)!!f->slots[i].events << i;
+			*v |= (uint32_t)!!(f->slots[i].events &
+					   f->slots[i].enable) << i;
 		return 0;
 	}
 	return -1;
@@ -525,6 +568,8 @@ void fake_slot_idle(struct fake *f, int slot)
 {
 	struct fake_slot *s = &f->slots[slot];
 
+	s->packets += f->db_value[slot_queue(s)] - *slot_consumer(s);
+	s->progress++;
 	*slot_consumer(s) = f->db_value[slot_queue(s)];
 	s->busy_ns += 1000;
 	s->state = ONPU_SLOT_IDLE;
@@ -548,6 +593,23 @@ void fake_slot_killed(struct fake *f, int slot)
 {
 	f->slots[slot].state = ONPU_SLOT_KILLED;
 	slot_event(f, &f->slots[slot], ONPU_SLOT_EV_KILLED);
+}
+
+void fake_slot_suspended(struct fake *f, int slot)
+{
+	slot_suspend(f, &f->slots[slot]);
+}
+
+void fake_slot_waits(struct fake *f, int slot)
+{
+	f->slots[slot].state = ONPU_SLOT_WAITING;
+	slot_event(f, &f->slots[slot], ONPU_SLOT_EV_WAITING);
+}
+
+void fake_signal(struct fake *f)
+{
+	if (f->irq_enable & ONPU_MCU_IRQ_SIGNAL)
+		raise(f, ONPU_MCU_IRQ_SIGNAL);
 }
 
 /* --- the host's side of the mailbox --------------------------------------------- */

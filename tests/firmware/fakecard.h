@@ -30,11 +30,13 @@
 #define FAKE_VRAM_SIZE		(FAKE_REGION_OFFSET + FAKE_REGION_SIZE)
 
 struct fake_slot {
-	uint32_t config[10];	/* ONPU_SLOT_QUEUE .. ONPU_SLOT_CONSUMER */
+	uint32_t config[11];	/* ONPU_SLOT_QUEUE .. ONPU_SLOT_SAVE */
 	uint32_t state, events, enable, error;
 	uint32_t fault_info, opcode;
 	uint64_t fault_va, busy_ns;
+	uint32_t saved, progress, packets;
 	bool ignores_kill;	/* a test: the engine hangs */
+	bool ignores_suspend;	/* or does not come to a boundary */
 	unsigned int binds;
 };
 
@@ -58,6 +60,7 @@ struct fake {
 	uint32_t crypto_src, crypto_len, crypto_key, crypto_sig, crypto_result;
 	uint32_t digest[8];
 	uint32_t db_pending[FAKE_QUEUES / 32], db_value[FAKE_QUEUES];
+	bool has_saved[FAKE_QUEUES];	/* work that has to be restored */
 	struct fake_context contexts[FAKE_CONTEXTS];
 	struct fake_slot slots[FAKE_SLOTS];
 	/* Called before each crypto command, to play a host that races. */
@@ -87,6 +90,9 @@ int fake_slot_of(struct fake *f, uint32_t queue);	/* -1: on none */
 void fake_slot_idle(struct fake *f, int slot);		/* all executed */
 void fake_slot_fail(struct fake *f, int slot, uint32_t error);
 void fake_slot_killed(struct fake *f, int slot);	/* a late kill */
+void fake_slot_suspended(struct fake *f, int slot);	/* a late suspension */
+void fake_slot_waits(struct fake *f, int slot);		/* at a WAIT */
+void fake_signal(struct fake *f);			/* some queue executed a SIGNAL */
 
 /* The host's side of the mailbox. */
 struct onpu_mbox_shared *fake_shared(struct fake *f);

@@ -80,3 +80,67 @@ struct fake *ready_card(void)
 				      NULL), ONPU_MSG_STATUS_OK);
 	return f;
 }
+
+/* --- requests ---------------------------------------------------------------- */
+
+uint32_t ctx_create(struct fake *f, uint32_t asid)
+{
+	struct onpu_msg_ctx m = { .asid = asid, .root = ROOT(asid) };
+
+	return fake_request(f, ONPU_MSG_CTX_CREATE, &m, sizeof(m), NULL);
+}
+
+uint32_t ctx_destroy(struct fake *f, uint32_t asid)
+{
+	struct onpu_msg_ctx m = { .asid = asid };
+
+	return fake_request(f, ONPU_MSG_CTX_DESTROY, &m, sizeof(m), NULL);
+}
+
+struct onpu_msg_queue_create queue_args(uint32_t queue, uint32_t asid)
+{
+	struct onpu_msg_queue_create m = {
+		.queue = queue, .asid = asid, .ring_va = 0x10000 * (queue + 1),
+		.ctl_va = 0x7000000 + 64 * queue, .ring_order = 6,
+		.flags = ONPU_QUEUE_PRIVILEGED, .vector = 3, .priority = 2,
+	};
+
+	return m;
+}
+
+uint32_t queue_create(struct fake *f, uint32_t queue, uint32_t asid)
+{
+	struct onpu_msg_queue_create m = queue_args(queue, asid);
+
+	return fake_request(f, ONPU_MSG_QUEUE_CREATE, &m, sizeof(m), NULL);
+}
+
+uint32_t queue_op(struct fake *f, uint16_t type, uint32_t queue)
+{
+	struct onpu_msg_queue m = { .queue = queue };
+
+	return fake_request(f, type, &m, sizeof(m), NULL);
+}
+
+struct onpu_msg_queue_status queue_status(struct fake *f, uint32_t queue)
+{
+	struct onpu_msg_queue m = { .queue = queue };
+	struct onpu_msg_queue_status s;
+	struct onpu_msg reply;
+
+	assert_int_equal(fake_request(f, ONPU_MSG_QUEUE_STATUS, &m, sizeof(m),
+				      &reply), OK);
+	memcpy(&s, reply.payload, sizeof(s));
+	assert_int_equal(s.queue, queue);
+	return s;
+}
+
+void finish(struct fake *f)
+{
+	struct onpu_msg m;
+
+	assert_false(f->fatal);
+	assert_int_equal(f->violations, 0);
+	assert_false(fake_receive(f, &m));
+	fake_destroy(f);
+}

@@ -26,5 +26,18 @@ void image_resign(uint8_t *image, const uint8_t seed[32]);
 
 /* A card whose firmware is ready and has said HELLO. */
 struct fake *ready_card(void);
+/* Nothing undefined was done, and no message is left. */
+void finish(struct fake *f);
+
+/* Requests; their status. */
+#define OK	ONPU_MSG_STATUS_OK
+#define ROOT(n)	(0x100000ull + 0x1000 * (n))
+
+uint32_t ctx_create(struct fake *f, uint32_t asid);
+uint32_t ctx_destroy(struct fake *f, uint32_t asid);
+struct onpu_msg_queue_create queue_args(uint32_t queue, uint32_t asid);
+uint32_t queue_create(struct fake *f, uint32_t queue, uint32_t asid);
+uint32_t queue_op(struct fake *f, uint16_t type, uint32_t queue);
+struct onpu_msg_queue_status queue_status(struct fake *f, uint32_t queue);
 
 #endif

@@ -237,7 +237,7 @@ struct fx *fx_create(const struct fx_opts *opts)
 	config.vram_size = fx->vram_size;
 	config.serial = 0x1122334455667788;
 	config.slots = fx->opts.slots ? fx->opts.slots : 4;
-	config.queues = 64;
+	config.queues = fx->opts.queues ? fx->opts.queues : 64;
 	config.contexts = 8;
 	config.vectors = FX_VECTORS;
 	config.threads = fx->opts.threads;

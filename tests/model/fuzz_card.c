@@ -489,7 +489,8 @@ static void fuzz_one(unsigned int seed)
 		uint32_t state = fx_slot(f.fx, i, ONPU_SLOT_STATE);
 
 		assert_true(state == ONPU_SLOT_FREE || state == ONPU_SLOT_ERRORED ||
-			    state == ONPU_SLOT_KILLED);
+			    state == ONPU_SLOT_KILLED ||
+			    state == ONPU_SLOT_SUSPENDED);
 	}
 	fx_complete(f.fx, UINT32_MAX, false);
 	assert_int_equal(f.fx->maps_live, 0);

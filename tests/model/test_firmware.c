@@ -10,165 +10,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "card_fixture.h"
-#include "onpu/fwimage.h"
+#include "host_fixture.h"
 
 #define VA	0x10000000ull
-
-static const char *image_path;
-
-struct host {
-	struct fx *fx;
-	uint8_t *region;
-	struct onpu_mbox_shared *mbox;
-	uint32_t seq;
-	uint64_t end;
-	unsigned int events;
-	struct onpu_msg_queue_error last_error;
-};
 
 struct user_queue {
 	uint64_t ring_off, va;
 	uint8_t *fence;
 	uint32_t producer, queue;
 };
-
-static void let_work(struct host *h)
-{
-	struct timespec ts = { .tv_nsec = 100000 };
-
-	assert_true(fx_now_ns() < h->end);
-	if (h->fx->opts.threads) {
-		nanosleep(&ts, NULL);
-	} else {
-		onpu_card_run(h->fx->card, 1000);
-		/* Time passes while everybody sleeps. */
-		atomic_fetch_add(&h->fx->now, 1000000);
-	}
-}
-
-static uint32_t load32(const void *p)
-{
-	return __atomic_load_n((const uint32_t *)p, __ATOMIC_ACQUIRE);
-}
-
-static size_t load_image(uint8_t *dst)
-{
-	FILE *f = fopen(image_path, "rb");
-	size_t n;
-
-	assert_non_null(f);
-	n = fread(dst, 1, ONPU_FW_REGION_STAGE_SIZE, f);
-	assert_true(n > ONPU_FW_HEADER_SIZE && feof(f));
-	fclose(f);
-	return n;
-}
-
-static uint32_t boot(struct host *h, size_t size)
-{
-	uint32_t status;
-
-	onpu_card_mmio_write(h->fx->card, ONPU_REG_BOOT_ADDR,
-			     fx_rd64(h->fx, ONPU_REG_FW_REGION_OFFSET), 8);
-	fx_wr(h->fx, ONPU_REG_BOOT_SIZE, (uint32_t)size);
-	fx_wr(h->fx, ONPU_REG_IRQ_ENABLE, ONPU_IRQ_ALL);
-	fx_wr(h->fx, ONPU_REG_BOOT_CMD, ONPU_BOOT_START);
-	do {
-		let_work(h);
-		status = fx_rd(h->fx, ONPU_REG_BOOT_STATUS);
-	} while (ONPU_BOOT_STAGE(status) < ONPU_BOOT_STAGE_READY);
-	return status;
-}
-
-static bool next_message(struct host *h, struct onpu_msg *msg)
-{
-	uint32_t head = h->mbox->f2h_head;
-
-	if (load32(&h->mbox->f2h_tail) == head)
-		return false;
-	memcpy(msg, h->region + h->mbox->f2h_offset +
-	       head % ONPU_MBOX_ENTRIES * sizeof(*msg), sizeof(*msg));
-	__atomic_store_n(&h->mbox->f2h_head, head + 1, __ATOMIC_RELEASE);
-	if (msg->kind == ONPU_MSG_EVENT) {
-		assert_int_equal(msg->type, ONPU_MSG_EV_QUEUE_ERROR);
-		memcpy(&h->last_error, msg->payload, sizeof(h->last_error));
-		h->events++;
-	}
-	return true;
-}
-
-/* Sends a request and returns the status of its response, whose payload replaces the request's. */
-static uint32_t request(struct host *h, uint16_t type, void *payload)
-{
-	struct onpu_msg msg = { .type = type, .kind = ONPU_MSG_REQUEST, .seq = ++h->seq };
-	uint32_t tail = h->mbox->h2f_tail;
-
-	memcpy(msg.payload, payload, sizeof(msg.payload));
-	memcpy(h->region + h->mbox->h2f_offset + tail % ONPU_MBOX_ENTRIES * sizeof(msg), &msg,
-	       sizeof(msg));
-	__atomic_store_n(&h->mbox->h2f_tail, tail + 1, __ATOMIC_RELEASE);
-	fx_wr(h->fx, ONPU_REG_MBOX_DB, 1);
-	for (;;) {
-		while (next_message(h, &msg)) {
-			if (msg.kind != ONPU_MSG_RESPONSE)
-				continue;
-			assert_int_equal(msg.type, type);
-			assert_int_equal(msg.seq, h->seq);
-			memcpy(payload, msg.payload, sizeof(msg.payload));
-			return msg.status;
-		}
-		let_work(h);
-	}
-}
-
-static void hello(struct host *h)
-{
-	struct onpu_msg_hello msg = {
-		.mbox_major = ONPU_MBOX_ABI_MAJOR, .packet_major = ONPU_PACKET_ABI_MAJOR,
-	};
-
-	assert_int_equal(request(h, ONPU_MSG_HELLO, &msg), ONPU_MSG_STATUS_OK);
-	assert_int_equal(msg.queues, 64);
-	assert_int_equal(msg.slots, 4);
-	assert_int_equal(msg.contexts, 8);
-}
-
-static void start(struct host *h, int threads)
-{
-	struct fx_opts opts = { .threads = threads, .real_rom = true };
-
-	memset(h, 0, sizeof(*h));
-	h->fx = fx_create(&opts);
-	h->end = fx_now_ns() + 60000000000ull;
-	h->region = fx_vptr(h->fx, fx_rd64(h->fx, ONPU_REG_FW_REGION_OFFSET));
-}
-
-static void bring_up(struct host *h)
-{
-	assert_int_equal(boot(h, load_image(h->region)), ONPU_BOOT_STAGE_READY);
-	assert_true(fx_rd(h->fx, ONPU_REG_STATUS) & ONPU_STATUS_FW_READY);
-	h->mbox = (struct onpu_mbox_shared *)(void *)(h->region +
-						      fx_rd(h->fx, ONPU_REG_FW_MBOX));
-	assert_int_equal(h->mbox->magic, ONPU_MBOX_MAGIC);
-	h->seq = 0;
-	hello(h);
-}
-
-static void finish(struct host *h)
-{
-	assert_int_equal(h->fx->guest_errors, 0);
-	fx_destroy(h->fx);
-}
-
-static uint32_t context_create(struct host *h, uint32_t asid)
-{
-	struct onpu_msg_ctx msg = { .asid = asid };
-
-	if (!h->fx->roots[asid])
-		h->fx->roots[asid] = fx_vram(h->fx, 4096, 4096);
-	msg.root = h->fx->roots[asid];
-	return request(h, ONPU_MSG_CTX_CREATE, &msg);
-}
 
 /* A queue with its ring, control and fence pages at va. */
 static void queue_create(struct host *h, struct user_queue *q, uint32_t queue, uint32_t asid)
@@ -186,7 +36,7 @@ static void queue_create(struct host *h, struct user_queue *q, uint32_t queue, u
 	q->fence = fx_buffer(h->fx, asid, q->va + 8192, 4096);
 	msg.ring_va = q->va;
 	msg.ctl_va = q->va + 4096;
-	assert_int_equal(request(h, ONPU_MSG_QUEUE_CREATE, &msg), ONPU_MSG_STATUS_OK);
+	assert_int_equal(host_request(h, ONPU_MSG_QUEUE_CREATE, &msg), ONPU_MSG_STATUS_OK);
 }
 
 static void submit(struct host *h, struct user_queue *q, struct onpu_packet p)
@@ -198,21 +48,21 @@ static void submit(struct host *h, struct user_queue *q, struct onpu_packet p)
 static void wait_fence(struct host *h, struct user_queue *q, uint64_t value)
 {
 	while (fx_load(q->fence) != value)
-		let_work(h);
+		host_work(h);
 }
 
 static uint32_t queue_op(struct host *h, uint16_t type, uint32_t queue)
 {
 	struct onpu_msg_queue msg = { .queue = queue };
 
-	return request(h, type, &msg);
+	return host_request(h, type, &msg);
 }
 
 static struct onpu_msg_queue_status status_of(struct host *h, uint32_t queue)
 {
 	struct onpu_msg_queue_status msg = { .queue = queue };
 
-	assert_int_equal(request(h, ONPU_MSG_QUEUE_STATUS, &msg), ONPU_MSG_STATUS_OK);
+	assert_int_equal(host_request(h, ONPU_MSG_QUEUE_STATUS, &msg), ONPU_MSG_STATUS_OK);
 	return msg;
 }
 
@@ -221,10 +71,10 @@ static void jobs_on(int threads)
 	struct user_queue q[12];
 	struct host h;
 
-	start(&h, threads);
-	bring_up(&h);
+	host_start(&h, &(struct fx_opts){ .threads = threads });
+	host_bring_up(&h);
 	for (uint32_t asid = 1; asid < 4; asid++)
-		assert_int_equal(context_create(&h, asid), ONPU_MSG_STATUS_OK);
+		assert_int_equal(host_context(&h, asid), ONPU_MSG_STATUS_OK);
 	/* Three times as many queues as slots; each gets its turn, again and again. */
 	for (uint32_t i = 0; i < 12; i++)
 		queue_create(&h, &q[i], 5 * i, 1 + i % 3);
@@ -235,7 +85,7 @@ static void jobs_on(int threads)
 			wait_fence(&h, &q[i], round * 100 + i);
 	}
 	while (atomic_load(&h.fx->irqs[1]) < 19 * 12)
-		let_work(&h);
+		host_work(&h);
 	assert_int_equal(atomic_load(&h.fx->irqs[1]), 19 * 12);
 	assert_true(atomic_load(&h.fx->irqs[0]) > 0);
 	for (uint32_t i = 0; i < 12; i++)
@@ -246,9 +96,9 @@ static void jobs_on(int threads)
 	for (uint32_t asid = 1; asid < 4; asid++) {
 		struct onpu_msg_ctx msg = { .asid = asid };
 
-		assert_int_equal(request(&h, ONPU_MSG_CTX_DESTROY, &msg), ONPU_MSG_STATUS_OK);
+		assert_int_equal(host_request(&h, ONPU_MSG_CTX_DESTROY, &msg), ONPU_MSG_STATUS_OK);
 	}
-	finish(&h);
+	host_finish(&h);
 }
 
 static void jobs(void **state)
@@ -268,9 +118,9 @@ static void errors_and_kills_on(int threads)
 	struct user_queue bad, hung, good;
 	struct host h;
 
-	start(&h, threads);
-	bring_up(&h);
-	assert_int_equal(context_create(&h, 1), ONPU_MSG_STATUS_OK);
+	host_start(&h, &(struct fx_opts){ .threads = threads });
+	host_bring_up(&h);
+	assert_int_equal(host_context(&h, 1), ONPU_MSG_STATUS_OK);
 	queue_create(&h, &bad, 1, 1);
 	queue_create(&h, &hung, 2, 1);
 	queue_create(&h, &good, 3, 1);
@@ -279,8 +129,8 @@ static void errors_and_kills_on(int threads)
 	while (!h.events) {
 		struct onpu_msg msg;
 
-		if (!next_message(&h, &msg))
-			let_work(&h);
+		if (!host_message(&h, &msg))
+			host_work(&h);
 	}
 	assert_int_equal(h.last_error.queue, 1);
 	assert_int_equal(h.last_error.asid, 1);
@@ -294,7 +144,7 @@ static void errors_and_kills_on(int threads)
 	onpu_card_inject(h.fx->card, "hang-queue", 2);
 	submit(&h, &hung, pk_nop());
 	while (status_of(&h, 2).state != ONPU_QSTATE_RUNNING)
-		let_work(&h);
+		host_work(&h);
 	assert_int_equal(queue_op(&h, ONPU_MSG_QUEUE_KILL, 2), ONPU_MSG_STATUS_OK);
 	assert_int_equal(status_of(&h, 2).state, ONPU_QSTATE_KILLED);
 	onpu_card_inject(h.fx->card, "clear", 0);
@@ -302,10 +152,10 @@ static void errors_and_kills_on(int threads)
 	onpu_card_inject(h.fx->card, "slow-kill", 100000);
 	submit(&h, &good, pk_wait(good.va + 8192, 1, ONPU_WAIT_EQ));
 	while (status_of(&h, 3).state != ONPU_QSTATE_WAITING)
-		let_work(&h);
+		host_work(&h);
 	assert_int_equal(queue_op(&h, ONPU_MSG_QUEUE_KILL, 3), ONPU_MSG_STATUS_TIMEOUT);
 	onpu_card_inject(h.fx->card, "clear", 0);
-	finish(&h);
+	host_finish(&h);
 }
 
 static void errors_and_kills(void **state)
@@ -326,11 +176,11 @@ static void reset_and_boot_again(void **state)
 	struct host h;
 
 	(void)state;
-	start(&h, 2);
+	host_start(&h, &(struct fx_opts){ .threads = 2 });
 	for (unsigned int i = 1; i <= 3; i++) {
-		bring_up(&h);
+		host_bring_up(&h);
 		h.fx->roots[1] = 0;
-		assert_int_equal(context_create(&h, 1), ONPU_MSG_STATUS_OK);
+		assert_int_equal(host_context(&h, 1), ONPU_MSG_STATUS_OK);
 		queue_create(&h, &q, 1, 1);
 		submit(&h, &q, pk_signal(q.va + 8192, i, false));
 		wait_fence(&h, &q, i);
@@ -338,7 +188,7 @@ static void reset_and_boot_again(void **state)
 		assert_int_equal(fx_rd(h.fx, ONPU_REG_GENERATION), i + 1);
 		assert_int_equal(fx_rd(h.fx, ONPU_REG_STATUS) & ONPU_STATUS_FW_READY, 0);
 	}
-	finish(&h);
+	host_finish(&h);
 }
 
 /* The machine stops, is saved and goes on in another card, in the middle of everything. */
@@ -352,9 +202,9 @@ static void save_and_load(void **state)
 
 	(void)state;
 	(void)config;
-	start(&h, 2);
-	bring_up(&h);
-	assert_int_equal(context_create(&h, 1), ONPU_MSG_STATUS_OK);
+	host_start(&h, &(struct fx_opts){ .threads = 2 });
+	host_bring_up(&h);
+	assert_int_equal(host_context(&h, 1), ONPU_MSG_STATUS_OK);
 	queue_create(&h, &q, 1, 1);
 	queue_create(&h, &waiting, 2, 1);
 	submit(&h, &q, pk_signal(q.va + 8192, 1, false));
@@ -362,12 +212,12 @@ static void save_and_load(void **state)
 	submit(&h, &waiting, pk_wait(waiting.va + 8192 + 8, 5, ONPU_WAIT_EQ));
 	submit(&h, &waiting, pk_signal(waiting.va + 8192, 6, false));
 	while (status_of(&h, 2).state != ONPU_QSTATE_WAITING)
-		let_work(&h);
+		host_work(&h);
 
 	onpu_card_quiesce(h.fx->card);
 	blob = onpu_card_save(h.fx->card, &size);
 	assert_non_null(blob);
-	start(&other, 2);
+	host_start(&other, &(struct fx_opts){ .threads = 2 });
 	onpu_card_quiesce(other.fx->card);
 	memcpy(other.fx->vram, h.fx->vram, h.fx->vram_size);
 	assert_int_equal(onpu_card_load(other.fx->card, blob, size), 0);
@@ -381,7 +231,7 @@ static void save_and_load(void **state)
 	q.fence = other.fx->vram + (q.fence - h.fx->vram);
 	waiting.fence = other.fx->vram + (waiting.fence - h.fx->vram);
 	onpu_card_resume(h.fx->card);
-	finish(&h);
+	host_finish(&h);
 
 	/* Same generation, firmware alive, both queues go on. */
 	assert_int_equal(fx_rd(other.fx, ONPU_REG_GENERATION), 1);
@@ -390,7 +240,7 @@ static void save_and_load(void **state)
 	assert_int_equal(status_of(&other, 2).state, ONPU_QSTATE_WAITING);
 	fx_store(waiting.fence + 8, 5);
 	wait_fence(&other, &waiting, 6);
-	finish(&other);
+	host_finish(&other);
 }
 
 static void heartbeat_and_stall(void **state)
@@ -399,11 +249,11 @@ static void heartbeat_and_stall(void **state)
 	uint32_t beat;
 
 	(void)state;
-	start(&h, 1);
-	bring_up(&h);
+	host_start(&h, &(struct fx_opts){ .threads = 1 });
+	host_bring_up(&h);
 	beat = fx_rd(h.fx, ONPU_REG_HEARTBEAT);
 	while (fx_rd(h.fx, ONPU_REG_HEARTBEAT) == beat)
-		let_work(&h);
+		host_work(&h);
 	onpu_card_inject(h.fx->card, "mcu-stall", 1);
 	usleep(20000);
 	beat = fx_rd(h.fx, ONPU_REG_HEARTBEAT);
@@ -411,10 +261,10 @@ static void heartbeat_and_stall(void **state)
 	assert_int_equal(fx_rd(h.fx, ONPU_REG_HEARTBEAT), beat);
 	onpu_card_inject(h.fx->card, "mcu-stall", 0);
 	while (fx_rd(h.fx, ONPU_REG_HEARTBEAT) == beat)
-		let_work(&h);
+		host_work(&h);
 	onpu_card_inject(h.fx->card, "mcu-crash", 0);
 	assert_int_equal(fx_rd(h.fx, ONPU_REG_STATUS), ONPU_STATUS_FATAL);
-	finish(&h);
+	host_finish(&h);
 }
 
 static void fuses(void **state)
@@ -432,10 +282,10 @@ static void fuses(void **state)
 
 		h.end = fx_now_ns() + 30000000000ull;
 		h.region = h.fx->vram;
-		status = boot(&h, load_image(h.region));
+		status = host_boot(&h, host_load_image(h.region));
 		assert_int_equal(ONPU_BOOT_STAGE(status), ONPU_BOOT_STAGE_FAILED);
 		assert_int_equal(ONPU_BOOT_ERROR(status), errors[i]);
-		finish(&h);
+		host_finish(&h);
 	}
 }
 
@@ -456,6 +306,6 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: %s FIRMWARE-IMAGE\n", argv[0]);
 		return 2;
 	}
-	image_path = argv[1];
+	host_image = argv[1];
 	return cmocka_run_group_tests_name("firmware", tests, NULL, NULL);
 }

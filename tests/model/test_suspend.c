@@ -24,7 +24,7 @@
 #endif
 #endif
 #ifdef TSAN
-#define ROUNDS	20u
+#define ROUNDS	40u
 #else
 #define ROUNDS	200u
 #endif
@@ -594,7 +594,7 @@ static void storm(void **state)
 
 	(void)state;
 	run_plain(&plain);
-	for (unsigned int i = 0; i < ROUNDS / 10; i++) {
+	for (unsigned int i = 0; i < ROUNDS / 20; i++) {
 		program_init(&p, new_card(2, i % 2 ? FX_DMA_SYNC : FX_DMA_ASYNC));
 		p.fx->random = i + 1;
 		total = program_submit(&p);
@@ -624,7 +624,7 @@ static void storm(void **state)
 static void soon(void **state)
 {
 #ifdef TSAN
-	const uint32_t dim = 1024;
+	const uint32_t dim = 512;
 #else
 	const uint32_t dim = 4096;
 #endif
@@ -658,14 +658,19 @@ static void soon(void **state)
 		fx_resume(&q, 0, saved);
 	}
 	print_message("stopped %u times; the longest took %.1f ms\n", stops, (double)worst / 1e6);
-	/* The machine may be busy; a whole block would take seconds. */
+#ifndef TSAN
+	/* The machine may be busy; a whole block would take seconds, then. */
 	assert_true(worst < 900000000);
+#endif
 	fx_destroy(fx);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(storm),
+		cmocka_unit_test(soon),
+#ifndef TSAN /* one thread */
 		cmocka_unit_test(preempted_anywhere),
 		cmocka_unit_test(parts_of_matmuls),
 		cmocka_unit_test(parts_of_a_large_matmul),
@@ -674,9 +679,19 @@ int main(void)
 		cmocka_unit_test(out_of_reach),
 		cmocka_unit_test(damaged),
 		cmocka_unit_test(moves_house),
-		cmocka_unit_test(storm),
-		cmocka_unit_test(soon),
+#endif
 	};
+
+#ifdef TSAN
+	(void)preempted_anywhere;
+	(void)parts_of_matmuls;
+	(void)parts_of_a_large_matmul;
+	(void)states;
+	(void)gone_meanwhile;
+	(void)out_of_reach;
+	(void)damaged;
+	(void)moves_house;
+#endif
 
 	return cmocka_run_group_tests_name("suspend", tests, NULL, NULL);
 }

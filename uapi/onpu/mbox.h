@@ -12,11 +12,12 @@
 #ifndef ONPU_MBOX_H
 #define ONPU_MBOX_H
 
+#include "regs.h"
 #include "types.h"
 
 #define ONPU_MBOX_MAGIC		0x584f424d	/* "MBOX" */
 #define ONPU_MBOX_ABI_MAJOR	1
-#define ONPU_MBOX_ABI_MINOR	0
+#define ONPU_MBOX_ABI_MINOR	1
 #define ONPU_MBOX_ENTRIES	64		/* of each ring */
 
 /** A mailbox message. */
@@ -46,7 +47,16 @@ enum onpu_msg_type {
 	ONPU_MSG_QUEUE_KILL = 7,	/* answered when nothing of the queue executes any more */
 	ONPU_MSG_QUEUE_STATUS = 8,
 	ONPU_MSG_LOG_LEVEL = 9,
+	/* From mailbox ABI 1.1 on. */
+	ONPU_MSG_QUEUE_SUSPEND = 10,	/* answered when nothing of the queue executes; its work is saved */
+	ONPU_MSG_QUEUE_RESUME = 11,	/* BUSY while it is being suspended */
+	ONPU_MSG_CTX_SUSPEND = 12,	/* as QUEUE_SUSPEND, of all queues that the context has and gets */
+	ONPU_MSG_CTX_RESUME = 13,
+	ONPU_MSG_QUEUE_PRIORITY = 14,
+	ONPU_MSG_ENGINE_RESET = 15,	/* kills what does not answer */
+	ONPU_MSG_CARD_STATUS = 16,
 	ONPU_MSG_EV_QUEUE_ERROR = 64,	/* a queue stopped: struct onpu_msg_queue_error */
+	ONPU_MSG_EV_QUEUE_HANG = 65,	/* from 1.1 on: struct onpu_msg_queue_hang */
 };
 
 enum onpu_msg_status {
@@ -61,7 +71,7 @@ enum onpu_msg_status {
 	ONPU_MSG_STATUS_TIMEOUT = 8,	/* a slot did not stop in ONPU_KILL_TIMEOUT_MS */
 };
 
-/** A kill is answered within this time, with OK or TIMEOUT. */
+/** Kills, suspensions and engine resets are answered within this time, with OK or TIMEOUT. */
 #define ONPU_KILL_TIMEOUT_MS	1000
 
 /** HELLO request (host's versions) and response (firmware's). */
@@ -77,7 +87,7 @@ struct onpu_msg_hello {
 	__u32 reserved[6];
 };
 
-/** CTX_CREATE request; CTX_DESTROY uses asid only. */
+/** CTX_CREATE request; CTX_DESTROY, CTX_SUSPEND and CTX_RESUME use asid only. */
 struct onpu_msg_ctx {
 	__u32 asid;		/* < ONPU_REG_CONTEXTS */
 	__u32 reserved0;
@@ -97,11 +107,20 @@ struct onpu_msg_queue_create {
 	__u32 ring_order;	/* log2 packets, ONPU_RING_ORDER_MIN .. RING_ORDER_MAX */
 	__u32 flags;		/* ONPU_QUEUE_* */
 	__u32 vector;		/* MSI-X vector of SIGNALs with ONPU_PKT_IRQ, < ONPU_REG_VECTORS */
-	__u32 priority;		/* 0 lowest .. 3; reserved for rotation, checked */
-	__u32 reserved[2];
+	__u32 priority;		/* 0 lowest .. ONPU_PRIORITIES - 1 */
+	__u32 hang_ms;		/* from 1.1 on: EV_QUEUE_HANG after running so long without progress; 0: never */
+	__u32 reserved;
+};
+#define ONPU_PRIORITIES		4
+
+/** QUEUE_PRIORITY request. */
+struct onpu_msg_queue_priority {
+	__u32 queue;
+	__u32 priority;
+	__u32 reserved[10];
 };
 
-/** QUEUE_DESTROY, QUEUE_KILL, QUEUE_STATUS request. */
+/** QUEUE_DESTROY, QUEUE_KILL, QUEUE_STATUS, QUEUE_SUSPEND, QUEUE_RESUME request. */
 struct onpu_msg_queue {
 	__u32 queue;
 	__u32 reserved[11];
@@ -109,12 +128,13 @@ struct onpu_msg_queue {
 
 enum onpu_queue_state {
 	ONPU_QSTATE_NONE = 0,
-	ONPU_QSTATE_UNBOUND = 1,	/* no slot, nothing to do or waiting for one */
+	ONPU_QSTATE_UNBOUND = 1,	/* no slot, nothing to do or its turn has not come */
 	ONPU_QSTATE_IDLE = 2,		/* has a slot, ring empty */
 	ONPU_QSTATE_RUNNING = 3,
-	ONPU_QSTATE_WAITING = 4,	/* at a WAIT packet */
+	ONPU_QSTATE_WAITING = 4,	/* at a WAIT packet, with or without a slot */
 	ONPU_QSTATE_ERROR = 5,
 	ONPU_QSTATE_KILLED = 6,
+	ONPU_QSTATE_SUSPENDED = 7,	/* by the host, itself or its context */
 };
 
 /** QUEUE_STATUS response. */
@@ -126,7 +146,10 @@ struct onpu_msg_queue_status {
 	__u32 consumer;
 	__u32 error;		/* enum onpu_queue_error */
 	__u64 busy_ns;		/* time executing packets */
-	__u32 reserved[4];
+	/* From 1.1 on. */
+	__u64 packets;		/* completed, those of CALLs too */
+	__u32 switches;		/* times that it got a slot, modulo 2^32 */
+	__u32 stalled_us;	/* running time since it last made progress; saturates */
 };
 
 /** EV_QUEUE_ERROR. */
@@ -141,6 +164,38 @@ struct onpu_msg_queue_error {
 	__u32 reserved[4];
 };
 
+/** EV_QUEUE_HANG: once for each time that it stands still; the queue goes on. */
+struct onpu_msg_queue_hang {
+	__u32 queue;
+	__u32 asid;
+	__u32 stalled_ms;	/* running time without progress */
+	__u32 hang_ms;		/* the limit */
+	__u32 consumer;		/* ring index of the packet */
+	__u32 slot;
+	__u32 reserved[6];
+};
+
+/** ENGINE_RESET response, also with TIMEOUT. */
+struct onpu_msg_engine_reset {
+	__u32 queues;		/* killed; each has an EV_QUEUE_ERROR, too */
+	__u32 contexts;		/* of these queues */
+	__u32 asids[8];		/* bit a % 32 of word a / 32: context a was hit */
+	__u32 reserved[2];
+};
+ONPU_STATIC_ASSERT(ONPU_MAX_CONTEXTS == 8 * 32, "a bit for every context");
+
+/** CARD_STATUS response; counters since the firmware started. */
+struct onpu_msg_card_status {
+	__u64 switches;		/* queues given a slot */
+	__u64 preemptions;	/* queues whose slot was taken while they had work */
+	__u32 bound;		/* queues on slots now */
+	__u32 ready;		/* that have work and no slot */
+	__u32 blocked;		/* at a WAIT without a slot */
+	__u32 hangs;		/* events sent */
+	__u32 engine_resets;
+	__u32 reserved[3];
+};
+
 /** LOG_LEVEL request. */
 struct onpu_msg_log_level {
 	__u32 level;		/* 0 errors, 1 warnings, 2 info, 3 debug */
@@ -153,6 +208,10 @@ ONPU_ASSERT_SIZE(struct onpu_msg_queue_create, 48);
 ONPU_ASSERT_SIZE(struct onpu_msg_queue, 48);
 ONPU_ASSERT_SIZE(struct onpu_msg_queue_status, 48);
 ONPU_ASSERT_SIZE(struct onpu_msg_queue_error, 48);
+ONPU_ASSERT_SIZE(struct onpu_msg_queue_priority, 48);
+ONPU_ASSERT_SIZE(struct onpu_msg_queue_hang, 48);
+ONPU_ASSERT_SIZE(struct onpu_msg_engine_reset, 48);
+ONPU_ASSERT_SIZE(struct onpu_msg_card_status, 48);
 ONPU_ASSERT_SIZE(struct onpu_msg_log_level, 48);
 
 /** Written by the engine into the queue's address space, 64-byte aligned. */
