@@ -632,7 +632,7 @@ static int migrate_by_cpu(struct onpu_migrate *migrate, struct onpu_migrate_op *
 static int migrate_run(struct onpu_migrate *migrate, struct onpu_migrate_op *op)
 {
 	unsigned int tries;
-	int ret;
+	int ret, idx;
 
 	for (tries = 0; tries < MAX_TRIES; tries++) {
 		ret = migrate_by_card(migrate, op);
@@ -648,8 +648,10 @@ static int migrate_run(struct onpu_migrate *migrate, struct onpu_migrate_op *op)
 		return ret;
 
 	/* Jobs that wait for the fence must not run: the memory holds what others left. */
-	onpu_recovery_wedge(migrate->odev, "the copy engine cannot fill card memory");
-	onpu_recovery_flush(migrate->odev);
+	if (drm_dev_enter(&migrate->odev->drm, &idx)) {
+		onpu_recovery_stop_card(migrate->odev, "the copy engine cannot fill card memory");
+		drm_dev_exit(idx);
+	}
 	return ret;
 }
 

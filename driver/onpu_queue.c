@@ -264,6 +264,12 @@ bool onpu_queue_mark_dead(struct onpu_queue *queue, const struct onpu_queue_deat
 	return first;
 }
 
+static void onpu_queue_kill_ended(struct onpu_queue *queue)
+{
+	atomic_dec(&queue->kills);
+	wake_up_all(&queue->jobs.wait);
+}
+
 /**
  * onpu_queue_kill() - end a queue
  * @queue: queue, active
@@ -273,8 +279,12 @@ bool onpu_queue_mark_dead(struct onpu_queue *queue, const struct onpu_queue_deat
  */
 void onpu_queue_kill(struct onpu_queue *queue, const struct onpu_queue_death *death)
 {
-	if (!onpu_queue_mark_dead(queue, death))
+	/* Before it is dead to others, who then wait for it. */
+	atomic_inc(&queue->kills);
+	if (!onpu_queue_mark_dead(queue, death)) {
+		onpu_queue_kill_ended(queue);
 		return;
+	}
 
 	kref_get(&queue->active);
 	queue_work(onpu_recovery_wq(queue->odev), &queue->kill_work);
@@ -300,6 +310,7 @@ static void onpu_queue_kill_work(struct work_struct *work)
 		drm_dev_exit(idx);
 	}
 	/* Else onpu_recovery_unplug() ends the jobs, when it has stopped the card. */
+	onpu_queue_kill_ended(queue);
 	dma_fence_end_signalling(cookie);
 
 	onpu_queue_put_active(queue);
@@ -734,8 +745,12 @@ int onpu_queue_revive_kernel(struct onpu_queue *queue)
 	};
 	int ret;
 
-	/* Else it would kill the queue that is created here. */
-	flush_work(&queue->kill_work);
+	/*
+	 * Else it would kill the queue that is created here. Waiting for the work itself
+	 * would be a cycle to lockdep, for it signals fences as its caller does.
+	 */
+	smp_rmb();
+	wait_event(queue->jobs.wait, !atomic_read(&queue->kills));
 	ret = onpu_queue_call(queue, ONPU_MSG_QUEUE_DESTROY, NULL);
 	if (ret && ret != -ENOENT)
 		return ret;

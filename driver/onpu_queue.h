@@ -181,6 +181,8 @@ struct onpu_queue {
 
 	/** @kill_work: takes the queue off its slot and ends its jobs */
 	struct work_struct kill_work;
+	/** @kills: kills that have begun and not ended */
+	atomic_t kills;
 	/** @teardown_work: runs when @active has dropped */
 	struct work_struct teardown_work;
 	/** @gone: completed when the queue has left the card */

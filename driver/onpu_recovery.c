@@ -259,8 +259,8 @@ static void onpu_recovery_halt_locked(struct onpu_device *odev, enum onpu_card_s
  * @odev: card; registers accessible
  * @why: string constant for the log
  *
- * When it returns, nothing on the card executes. For works of
- * onpu_recovery_wq(); others use onpu_recovery_wedge().
+ * When it returns, nothing on the card executes. For works that are part of signalling
+ * fences, as it takes no lock that those may not; others use onpu_recovery_wedge().
  */
 void onpu_recovery_stop_card(struct onpu_device *odev, const char *why)
 {
