@@ -9,7 +9,7 @@
 
 #include "onpu_kselftest.h"
 
-#define TIMEOUT_MS 300
+#define TIMEOUT_MS 1000
 #define SIZE MIB(6)
 
 FIXTURE(copy)

@@ -26,6 +26,8 @@ FIXTURE_SETUP(pressure)
 
 	ASSERT_GE(fd, 0);
 	self->before = onpu_memory(fd);
+	/* A job waits for as long as it takes to press. */
+	ASSERT_GT(onpu_set_timeout(100000), 0);
 	ASSERT_EQ(0, onpu_env_on(&self->env, fd));
 	for (uint32_t i = 0; i < COUNT; i++) {
 		ASSERT_EQ(0, onpu_buf_new(&self->env, SIZE, DRM_ONPU_BO_SYSTEM, &self->buf[i]));
@@ -35,6 +37,7 @@ FIXTURE_SETUP(pressure)
 
 FIXTURE_TEARDOWN(pressure)
 {
+	onpu_set_timeout(10000);
 	onpu_env_fini(&self->env);
 	onpu_unmap_all();
 	EXPECT_TRUE(onpu_memory_is_back(&self->before));
