@@ -514,7 +514,7 @@ static struct onpu_bo *bo_alloc(struct onpu_device *odev, u64 size, u32 flags,
 	struct onpu_bo *bo;
 	int ret;
 
-	bo = kzalloc(sizeof(*bo), GFP_KERNEL);
+	bo = kzalloc(sizeof(*bo), GFP_KERNEL_ACCOUNT);
 	if (!bo)
 		return ERR_PTR(-ENOMEM);
 
@@ -578,7 +578,7 @@ struct onpu_bo *onpu_bo_create_ext(struct onpu_device *odev, u64 size, struct on
 	struct onpu_bo *bo;
 	int ret;
 
-	bo = kzalloc(sizeof(*bo), GFP_KERNEL);
+	bo = kzalloc(sizeof(*bo), GFP_KERNEL_ACCOUNT);
 	if (!bo) {
 		onpu_ext_free(ext);
 		return ERR_PTR(-ENOMEM);

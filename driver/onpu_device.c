@@ -296,7 +296,7 @@ struct onpu_file *onpu_file_create(struct onpu_device *odev)
 {
 	struct onpu_file *ofile;
 
-	ofile = kzalloc(sizeof(*ofile), GFP_KERNEL);
+	ofile = kzalloc(sizeof(*ofile), GFP_KERNEL_ACCOUNT);
 	if (!ofile)
 		return NULL;
 

@@ -323,7 +323,7 @@ static struct onpu_bo *import_foreign(struct onpu_device *odev, struct dma_buf *
 	if (!dma_buf->size || !PAGE_ALIGNED(dma_buf->size))
 		return ERR_PTR(-EINVAL);
 
-	import = kzalloc(sizeof(*import), GFP_KERNEL);
+	import = kzalloc(sizeof(*import), GFP_KERNEL_ACCOUNT);
 	if (!import)
 		return ERR_PTR(-ENOMEM);
 

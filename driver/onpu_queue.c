@@ -613,7 +613,7 @@ static void onpu_queue_teardown(struct work_struct *work)
 static struct onpu_queue *onpu_queue_alloc(struct onpu_file *ofile, struct onpu_vm *vm,
 					   u32 priority)
 {
-	struct onpu_queue *queue = kzalloc(sizeof(*queue), GFP_KERNEL);
+	struct onpu_queue *queue = kzalloc(sizeof(*queue), GFP_KERNEL_ACCOUNT);
 
 	if (!queue)
 		return NULL;

@@ -72,7 +72,7 @@ struct ttm_tt *onpu_tt_create(struct ttm_buffer_object *tbo, u32 page_flags)
 	struct onpu_tt *otm;
 	int ret;
 
-	otm = kzalloc(sizeof(*otm), GFP_KERNEL);
+	otm = kzalloc(sizeof(*otm), GFP_KERNEL_ACCOUNT);
 	if (!otm)
 		return NULL;
 	otm->bo = ttm_to_onpu_bo(tbo);

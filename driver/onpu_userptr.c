@@ -140,7 +140,7 @@ static int userptr_pin(struct onpu_userptr *up, u64 addr)
 {
 	unsigned int flags = FOLL_LONGTERM | (up->base.readonly ? 0 : FOLL_WRITE);
 
-	up->pages = kvmalloc_array(up->nr_pages, sizeof(*up->pages), GFP_KERNEL);
+	up->pages = kvmalloc_array(up->nr_pages, sizeof(*up->pages), GFP_KERNEL_ACCOUNT);
 	if (!up->pages)
 		return -ENOMEM;
 
@@ -224,7 +224,7 @@ static struct onpu_bo *userptr_create(struct onpu_device *odev,
 	struct onpu_userptr *up;
 	int ret;
 
-	up = kzalloc(sizeof(*up), GFP_KERNEL);
+	up = kzalloc(sizeof(*up), GFP_KERNEL_ACCOUNT);
 	if (!up)
 		return ERR_PTR(-ENOMEM);
 

@@ -321,7 +321,7 @@ static struct onpu_vm *vm_alloc(struct onpu_device *odev)
 	struct drm_gem_object *resv_obj;
 	struct onpu_vm *vm;
 
-	vm = kzalloc(sizeof(*vm), GFP_KERNEL);
+	vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
 	if (!vm)
 		return ERR_PTR(-ENOMEM);
 

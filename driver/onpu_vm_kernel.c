@@ -89,7 +89,7 @@ int onpu_vm_map_kernel(struct onpu_vm *vm, struct onpu_bo *bo, u32 flags, u64 *v
 	struct onpu_kernel_map *map;
 	int ret;
 
-	map = kzalloc(sizeof(*map), GFP_KERNEL);
+	map = kzalloc(sizeof(*map), GFP_KERNEL_ACCOUNT);
 	if (!map)
 		return -ENOMEM;
 	map->bo = bo;

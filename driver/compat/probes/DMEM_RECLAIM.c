@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A region of a dmem cgroup takes back memory when a limit falls; before, only its size was told. */
+/* A region of a dmem cgroup takes back memory when a limit falls. */
 #include <linux/module.h>
 #include <linux/cgroup_dmem.h>
 #include <drm/drm_drv.h>
