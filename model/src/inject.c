@@ -23,6 +23,7 @@ static void clear(struct onpu_card *card)
 	atomic_store(&inj->dma_fault, 0);
 	atomic_store(&inj->corrupt, 0);
 	atomic_store(&inj->slow_kill_ns, 0);
+	atomic_store(&inj->slow_suspend_ns, 0);
 	atomic_store(&inj->mbox_silent, false);
 	atomic_store(&inj->mcu_stall, false);
 }
@@ -37,6 +38,7 @@ static void wake(struct onpu_card *card)
 
 int onpu_card_inject(struct onpu_card *card, const char *fault, uint64_t arg)
 {
+	uint64_t ns = arg > UINT64_MAX / 1000000 ? UINT64_MAX : arg * 1000000;
 	struct onpu_inject *inj = &card->inject;
 	const struct {
 		const char *name;
@@ -59,8 +61,9 @@ int onpu_card_inject(struct onpu_card *card, const char *fault, uint64_t arg)
 	if (!strcmp(fault, "clear"))
 		clear(card);
 	else if (!strcmp(fault, "slow-kill"))
-		atomic_store(&inj->slow_kill_ns, arg > UINT64_MAX / 1000000 ? UINT64_MAX
-									    : arg * 1000000);
+		atomic_store(&inj->slow_kill_ns, ns);
+	else if (!strcmp(fault, "slow-suspend"))
+		atomic_store(&inj->slow_suspend_ns, ns);
 	else if (!strcmp(fault, "mbox-silent"))
 		atomic_store(&inj->mbox_silent, arg != 0);
 	else if (!strcmp(fault, "mcu-stall"))

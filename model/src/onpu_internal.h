@@ -274,6 +274,7 @@ struct onpu_inject {
 	_Atomic uint64_t dma_fault;	/* how many host mappings to refuse */
 	_Atomic uint64_t corrupt;	/* how many matmuls to spoil */
 	_Atomic uint64_t slow_kill_ns;
+	_Atomic uint64_t slow_suspend_ns;
 	atomic_bool mbox_silent;
 	atomic_bool mcu_stall;
 };

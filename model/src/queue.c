@@ -525,9 +525,10 @@ static bool run_turn(struct onpu_slot *slot)
 }
 
 /* True while an injected delay holds the kill, or the suspension, back. */
-static bool stop_delayed(struct onpu_slot *slot)
+static bool stop_delayed(struct onpu_slot *slot, bool kill)
 {
-	uint64_t delay = atomic_load(&slot->card->inject.slow_kill_ns);
+	const struct onpu_inject *inj = &slot->card->inject;
+	uint64_t delay = atomic_load(kill ? &inj->slow_kill_ns : &inj->slow_suspend_ns);
 
 	if (!delay || onpu_card_time(slot->card) - atomic_load(&slot->kill_time) >= delay)
 		return false;
@@ -548,7 +549,7 @@ static bool stop_if_told(struct onpu_slot *slot)
 
 	if (!alive(atomic_load(&slot->state)) || (!kill && !atomic_load(&slot->suspend)))
 		return false;
-	if (stop_delayed(slot))
+	if (stop_delayed(slot, kill))
 		return true;
 	if (kill)
 		stop_killed(slot);

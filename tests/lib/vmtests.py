@@ -22,6 +22,8 @@ from machine import Config, Machine, VmError  # noqa: E402
 
 BEGIN = re.compile(r"^@@begin (\S+)$")
 END = re.compile(r"^@@end (\S+) (\d+)$")
+# What a test asks to be done to a card from outside: hardware.md, "Fault injection".
+INJECT = re.compile(r"^# card (\d+): inject ([a-z-]+(?:=\d+)?)$")
 LOG_BEGIN = re.compile(r"onpu-test: begin (\S+)")
 LOG_END = re.compile(r"onpu-test: end (\S+)")
 TEST_SECONDS = 120          # the guest ends a program then, on the stock kernel
@@ -67,6 +69,13 @@ class Session:
             self.times.append((result.group(3),
                                self.machine.cpu_seconds() - self.since_cpu - spent))
 
+    def _inject(self, line):
+        """Do to a card what the running program asks for."""
+        asked = INJECT.match(line)
+        if asked and self.current:
+            self.machine.qmp("qom-set", path=f"/machine/peripheral/card{asked.group(1)}",
+                             property="inject", value=asked.group(2))
+
     def feed(self, data, done):
         """Take output of the guest; done(entry) is called for each test that has ended."""
         self.buffer += data
@@ -88,6 +97,7 @@ class Session:
             else:
                 self.text.append(line)
                 self._time_case(line)
+                self._inject(line)
 
     def run(self, done):
         """Boot and run what waits. Returns None, or why the machine ended early."""

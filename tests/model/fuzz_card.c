@@ -367,7 +367,7 @@ static void slots(struct fuzz *f)
 static void machine(struct fuzz *f)
 {
 	static const char *const faults[] = { "hang-queue", "fault-queue", "drop-irq", "dma-fault",
-					      "corrupt-matmul", "slow-kill", "mbox-silent",
+					      "corrupt-matmul", "slow-kill", "slow-suspend", "mbox-silent",
 					      "mcu-stall", "clear", "clear", "nonsense" };
 	size_t size;
 	void *blob;

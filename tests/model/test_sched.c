@@ -636,7 +636,7 @@ static void hang_and_reset_on(int threads)
 	while (!done(&m, 0) || !done(&m, 2) || !done(&m, 3))
 		host_work(&m.h);
 	/* Suspension is answered also when slots take too long. */
-	onpu_card_inject(m.h.fx->card, "slow-kill", 100000);
+	onpu_card_inject(m.h.fx->card, "slow-suspend", 100000);
 	push(&m, 2, pk_wait(va_of(2) + AT_WORD, 8, ONPU_WAIT_EQ));
 	ring(&m, 2);
 	while (status_of(&m, 2).state != ONPU_QSTATE_WAITING)
