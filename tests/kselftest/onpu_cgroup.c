@@ -9,7 +9,7 @@
 
 #include "onpu_kselftest.h"
 
-#define ROOT "/tmp/onpu-cgroup"
+#define ROOT "/tmp/cgroup-of-test"
 #define GROUP ROOT "/test"
 
 FIXTURE(cgroup)
