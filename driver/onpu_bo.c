@@ -40,6 +40,7 @@
 #include "onpu_bo.h"
 #include "onpu_device.h"
 #include "onpu_ext.h"
+#include "onpu_lr.h"
 #include "onpu_place.h"
 #include "onpu_prime.h"
 #include "onpu_recovery.h"
@@ -120,6 +121,20 @@ out_exit:
 	return ret;
 }
 
+/*
+ * An object that nobody has any more. Nothing is mapped of it, so that only jobs and
+ * copies keep its memory; TTM has given it a reservation of its own.
+ */
+static void bo_release_notify(struct ttm_buffer_object *tbo)
+{
+	if (tbo->type == ttm_bo_type_sg || tbo->base.resv != &tbo->base._resv)
+		return;
+	if (WARN_ON(!dma_resv_trylock(tbo->base.resv)))
+		return;
+	onpu_lr_forget(tbo->base.resv);
+	dma_resv_unlock(tbo->base.resv);
+}
+
 static struct ttm_device_funcs bo_ttm_funcs = {
 	.ttm_tt_create = onpu_tt_create,
 	.ttm_tt_destroy = onpu_tt_destroy,
@@ -128,6 +143,7 @@ static struct ttm_device_funcs bo_ttm_funcs = {
 	.eviction_valuable = onpu_place_eviction_valuable,
 	.evict_flags = onpu_place_evict_flags,
 	.move = onpu_place_move,
+	.release_notify = bo_release_notify,
 	.io_mem_reserve = bo_io_mem_reserve,
 	.io_mem_pfn = bo_io_mem_pfn,
 	.access_memory = bo_access_memory,

@@ -45,6 +45,7 @@
 
 #include "onpu_bo.h"
 #include "onpu_device.h"
+#include "onpu_lr.h"
 #include "onpu_migrate.h"
 #include "onpu_queue.h"
 #include "onpu_recovery.h"
@@ -239,6 +240,10 @@ int onpu_device_init(struct onpu_device *odev)
 	dma_set_max_seg_size(&pdev->dev, UINT_MAX);
 	pci_set_master(pdev);
 
+	ret = onpu_lr_init(odev);
+	if (ret)
+		return ret;
+
 	ret = onpu_ttm_init(odev);
 	if (ret)
 		return ret;
@@ -263,6 +268,7 @@ void onpu_device_unplug(struct onpu_device *odev)
 	onpu_recovery_prepare_unplug(odev);
 	drm_dev_unplug(&odev->drm);
 	onpu_recovery_unplug(odev);
+	flush_workqueue(odev->lr_wq);
 	onpu_migrate_unplug(odev);
 	onpu_ttm_unplug(odev);
 	onpu_flush_teardown();

@@ -198,6 +198,8 @@ struct onpu_device {
 	struct onpu_migrate *migrate;
 	/** @queue_mgr: queue ids and what queues share (onpu_queue.c) */
 	struct onpu_queue_mgr *queue_mgr;
+	/** @lr_wq: brings back what long-running address spaces use (onpu_lr.c) */
+	struct workqueue_struct *lr_wq;
 	/** @recovery: boot, reset and loss of the card (onpu_recovery.c) */
 	struct onpu_recovery *recovery;
 };

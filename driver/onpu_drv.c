@@ -30,6 +30,7 @@
 #include "onpu_queue.h"
 #include "onpu_recovery.h"
 #include "onpu_submit.h"
+#include "onpu_uqueue.h"
 #include "onpu_userptr.h"
 #include "onpu_vm.h"
 #include "onpu_wait.h"
@@ -121,7 +122,7 @@ static const struct file_operations onpu_fops = {
 	.poll = drm_poll,
 	.read = drm_read,
 	.llseek = noop_llseek,
-	.mmap = drm_gem_mmap,
+	.mmap = onpu_uqueue_mmap,
 	.show_fdinfo = drm_show_fdinfo,
 	.fop_flags = FOP_UNSIGNED_OFFSET,
 };
@@ -150,7 +151,7 @@ static const struct drm_ioctl_desc onpu_ioctls[] = {
  *  1.0 - initial
  *  1.1 - BO_USERPTR, VM_GET_STATE; foreign dma-bufs; DRM_ONPU_BO_CPU_VISIBLE, BO_ADVISE,
  *        BO_INFO
- *  1.2 - WAIT, QUEUE_NOTIFY
+ *  1.2 - WAIT, QUEUE_NOTIFY; long-running address spaces and user-mode queues
  */
 static const struct drm_driver onpu_driver = {
 	.driver_features = DRIVER_GEM | DRIVER_COMPUTE_ACCEL | DRIVER_SYNCOBJ |

@@ -148,12 +148,18 @@ static void onpu_mbox_response(struct onpu_device *odev, const struct onpu_msg *
 static void onpu_mbox_event(struct onpu_device *odev, const struct onpu_msg *msg)
 {
 	struct onpu_msg_queue_error error;
+	struct onpu_msg_queue_hang hang;
 
 	switch (msg->type) {
 	case ONPU_MSG_EV_QUEUE_ERROR:
 		BUILD_BUG_ON(sizeof(error) != sizeof(msg->payload));
 		memcpy(&error, msg->payload, sizeof(error));
 		onpu_queue_error_event(odev, &error);
+		break;
+	case ONPU_MSG_EV_QUEUE_HANG:
+		BUILD_BUG_ON(sizeof(hang) != sizeof(msg->payload));
+		memcpy(&hang, msg->payload, sizeof(hang));
+		onpu_queue_hang_event(odev, &hang);
 		break;
 	default:
 		drm_dbg(&odev->drm, "unknown firmware event %u\n", msg->type);
@@ -376,6 +382,46 @@ int onpu_mbox_ctx_create(struct onpu_device *odev, u32 asid, u64 root)
 int onpu_mbox_ctx_destroy(struct onpu_device *odev, u32 asid)
 {
 	return onpu_mbox_ctx_call(odev, ONPU_MSG_CTX_DESTROY, asid, 0);
+}
+
+/**
+ * onpu_mbox_ctx_suspend() - have nothing of a context execute
+ * @odev: card; registers and card memory accessible
+ * @asid: its number
+ *
+ * Return: as onpu_mbox_call(). After 0 its queues go on where they were by
+ * onpu_mbox_ctx_resume() only.
+ */
+int onpu_mbox_ctx_suspend(struct onpu_device *odev, u32 asid)
+{
+	return onpu_mbox_ctx_call(odev, ONPU_MSG_CTX_SUSPEND, asid, 0);
+}
+
+/**
+ * onpu_mbox_ctx_resume() - have the queues of a context go on
+ * @odev: card; registers and card memory accessible
+ * @asid: its number
+ *
+ * Return: as onpu_mbox_call().
+ */
+int onpu_mbox_ctx_resume(struct onpu_device *odev, u32 asid)
+{
+	return onpu_mbox_ctx_call(odev, ONPU_MSG_CTX_RESUME, asid, 0);
+}
+
+/**
+ * onpu_mbox_engine_reset() - have the engine let go of queues that do not stop
+ * @odev: card; registers and card memory accessible
+ *
+ * Of each queue that it killed an event tells.
+ *
+ * Return: as onpu_mbox_call(). After 0 nothing executes that was told to stop.
+ */
+int onpu_mbox_engine_reset(struct onpu_device *odev)
+{
+	struct onpu_msg req = { .type = ONPU_MSG_ENGINE_RESET };
+
+	return onpu_mbox_call(odev, &req, NULL);
 }
 
 static int onpu_mbox_hello(struct onpu_device *odev)

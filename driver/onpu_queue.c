@@ -38,10 +38,12 @@
 #include "onpu_fence.h"
 #include "onpu_irq.h"
 #include "onpu_job.h"
+#include "onpu_lr.h"
 #include "onpu_mbox.h"
 #include "onpu_place.h"
 #include "onpu_queue.h"
 #include "onpu_recovery.h"
+#include "onpu_uqueue.h"
 #include "onpu_user.h"
 #include "onpu_vm.h"
 #include "onpu_wait.h"
@@ -82,6 +84,7 @@ static void onpu_queue_release(struct kref *ref)
 	struct onpu_queue *queue = container_of(ref, struct onpu_queue, ref);
 	bool kernel = queue->kernel;
 
+	onpu_uqueue_free(queue->uqueue);
 	kfree(queue);
 	if (!kernel)
 		module_put(THIS_MODULE);
@@ -157,6 +160,31 @@ struct onpu_queue *onpu_queue_lookup(struct onpu_file *ofile, u32 id)
 }
 
 /**
+ * onpu_queue_find_user() - find a user-mode queue of a file
+ * @ofile: file
+ * @index: its number on the card
+ *
+ * Return: the queue, kept by onpu_queue_get(), or NULL.
+ */
+struct onpu_queue *onpu_queue_find_user(struct onpu_file *ofile, u64 index)
+{
+	struct onpu_queue *queue, *found = NULL;
+	unsigned long id;
+
+	xa_lock(&ofile->queues);
+	xa_for_each(&ofile->queues, id, queue) {
+		if (queue->uqueue && queue->index == index) {
+			onpu_queue_get(queue);
+			found = queue;
+			break;
+		}
+	}
+	xa_unlock(&ofile->queues);
+
+	return found;
+}
+
+/**
  * onpu_queue_next() - iterate over the queues of a card
  * @odev: card
  * @index: where to start, 0 at first; the caller adds 1 for the next
@@ -219,6 +247,9 @@ int onpu_queue_create_on_card(struct onpu_queue *queue)
 	struct onpu_msg req = { .type = ONPU_MSG_QUEUE_CREATE };
 	int ret;
 
+	if (queue->uqueue)
+		onpu_uqueue_describe(queue->uqueue, &body);
+
 	BUILD_BUG_ON(sizeof(body) != sizeof(req.payload));
 	memcpy(req.payload, &body, sizeof(body));
 	ret = onpu_mbox_call(queue->odev, &req, NULL);
@@ -261,6 +292,8 @@ bool onpu_queue_mark_dead(struct onpu_queue *queue, const struct onpu_queue_deat
 
 	wake_up_all(&queue->jobs.wait);
 	onpu_irq_notify(queue);
+	if (first && queue->uqueue && kref_get_unless_zero(&queue->active))
+		queue_work(onpu_wq, &queue->revoke_work);
 	return first;
 }
 
@@ -290,6 +323,23 @@ void onpu_queue_kill(struct onpu_queue *queue, const struct onpu_queue_death *de
 	queue_work(onpu_recovery_wq(queue->odev), &queue->kill_work);
 }
 
+/*
+ * The firmware could not stop the queue. Others that do not let go of the engine either
+ * are killed with it, of which events tell; those that do go on.
+ */
+static int onpu_queue_reset_engine(struct onpu_queue *queue)
+{
+	drm_warn(&queue->odev->drm, "queue %u does not stop, the engine is reset\n", queue->index);
+	return onpu_mbox_engine_reset(queue->odev);
+}
+
+/* Nothing of a user-mode queue executes any more: its memory need not stay for it. */
+static void onpu_queue_leave_lr(struct onpu_queue *queue)
+{
+	if (queue->uqueue && xchg(&queue->in_lr, false))
+		onpu_lr_remove_queue(onpu_vm_lr(queue->vm));
+}
+
 static void onpu_queue_kill_work(struct work_struct *work)
 {
 	struct onpu_queue *queue = container_of(work, struct onpu_queue, kill_work);
@@ -299,6 +349,8 @@ static void onpu_queue_kill_work(struct work_struct *work)
 
 	if (drm_dev_enter(&odev->drm, &idx)) {
 		ret = onpu_queue_call(queue, ONPU_MSG_QUEUE_KILL, NULL);
+		if (ret == -ETIME)
+			ret = onpu_queue_reset_engine(queue);
 		/*
 		 * As long as the queue may still execute, its jobs must not
 		 * end, for their memory would be given to others. A card that
@@ -307,12 +359,21 @@ static void onpu_queue_kill_work(struct work_struct *work)
 		if (ret && ret != -ENOENT)
 			onpu_recovery_stop_card(odev, "a queue cannot be stopped");
 		onpu_fence_cancel(queue);
+		onpu_queue_leave_lr(queue);
 		drm_dev_exit(idx);
 	}
 	/* Else onpu_recovery_unplug() ends the jobs, when it has stopped the card. */
 	onpu_queue_kill_ended(queue);
 	dma_fence_end_signalling(cookie);
 
+	onpu_queue_put_active(queue);
+}
+
+static void onpu_queue_revoke_work(struct work_struct *work)
+{
+	struct onpu_queue *queue = container_of(work, struct onpu_queue, revoke_work);
+
+	onpu_uqueue_revoke(queue);
 	onpu_queue_put_active(queue);
 }
 
@@ -328,6 +389,33 @@ static const struct onpu_queue_death onpu_death_timeout = {
 	.guilty = -ETIME,
 	.others = -ECANCELED,
 };
+
+static const struct onpu_queue_death onpu_death_no_memory = {
+	.flags = DRM_ONPU_QUEUE_NO_MEMORY,
+	.error = ONPU_ERR_KILLED,
+	.guilty = -ENOMEM,
+	.others = -ENOMEM,
+};
+
+/**
+ * onpu_queue_kill_vm() - end the queues of an address space for which there is no memory
+ * @odev: card
+ * @vm: address space
+ */
+void onpu_queue_kill_vm(struct onpu_device *odev, struct onpu_vm *vm)
+{
+	struct onpu_queue *queue;
+	unsigned long index;
+
+	for (index = 0; (queue = onpu_queue_next(odev, &index)); index++) {
+		if (onpu_queue_get_active(queue)) {
+			if (queue->vm == vm)
+				onpu_queue_kill(queue, &onpu_death_no_memory);
+			onpu_queue_put_active(queue);
+		}
+		onpu_queue_put(queue);
+	}
+}
 
 static void onpu_queue_error_death(const struct onpu_msg_queue_error *ev,
 				   struct onpu_queue_death *death)
@@ -350,9 +438,36 @@ static void onpu_queue_error_death(const struct onpu_msg_queue_error *ev,
 		death->flags = DRM_ONPU_QUEUE_BAD_PACKET;
 		death->guilty = -EINVAL;
 		break;
+	case ONPU_ERR_KILLED:
+		/* By a reset of the engine that another queue caused. */
+		death->flags = DRM_ONPU_QUEUE_INNOCENT;
+		death->guilty = -ECANCELED;
+		break;
 	default:
 		death->guilty = -EIO;
 	}
+}
+
+/* The queue that an event is about, kept active, or NULL: nothing of it is to be trusted. */
+static struct onpu_queue *onpu_queue_of_event(struct onpu_device *odev, u32 number, u32 asid)
+{
+	unsigned long index = number;
+	struct onpu_queue *queue;
+
+	if (number >= odev->caps.queues)
+		return NULL;
+	queue = onpu_queue_next(odev, &index);
+	if (!queue)
+		return NULL;
+	if (index != number || !onpu_queue_get_active(queue)) {
+		onpu_queue_put(queue);
+		return NULL;
+	}
+	onpu_queue_put(queue);
+	if (onpu_vm_asid(queue->vm) == asid)
+		return queue;
+	onpu_queue_put_active(queue);
+	return NULL;
 }
 
 /**
@@ -365,23 +480,18 @@ static void onpu_queue_error_death(const struct onpu_msg_queue_error *ev,
 void onpu_queue_error_event(struct onpu_device *odev, const struct onpu_msg_queue_error *ev)
 {
 	struct onpu_queue_death death = {};
-	unsigned long index = ev->queue;
 	struct onpu_queue *queue;
 
-	if (index >= odev->caps.queues || ev->error == ONPU_ERR_NONE ||
+	if (ev->error == ONPU_ERR_NONE ||
 	    ev->error > ONPU_ERR_INTERNAL) {
 		drm_dbg(&odev->drm, "malformed error event: queue %u, error %u\n",
 			ev->queue, ev->error);
 		return;
 	}
 
-	queue = onpu_queue_next(odev, &index);
+	queue = onpu_queue_of_event(odev, ev->queue, ev->asid);
 	if (!queue)
 		return;
-	if (index != ev->queue || !onpu_queue_get_active(queue))
-		goto out_put;
-	if (onpu_vm_asid(queue->vm) != ev->asid)
-		goto out_put_active;
 
 	drm_dbg(&odev->drm, "queue %u (%s): error %u, opcode %u, va %#llx, fault info %#x\n",
 		ev->queue, queue->name, ev->error, ev->opcode, ev->fault_va, ev->fault_info);
@@ -390,11 +500,29 @@ void onpu_queue_error_event(struct onpu_device *odev, const struct onpu_msg_queu
 	if (death.flags & DRM_ONPU_QUEUE_FAULT)
 		onpu_vm_note_fault(queue->vm, ev->fault_va, ev->fault_info, queue->id);
 	onpu_queue_kill(queue, &death);
-
-out_put_active:
 	onpu_queue_put_active(queue);
-out_put:
-	onpu_queue_put(queue);
+}
+
+/**
+ * onpu_queue_hang_event() - the firmware says that a queue makes no progress
+ * @odev: card
+ * @ev: what it says, a copy
+ *
+ * Of user-mode queues; those of the kernel have the watchdog. In the interrupt
+ * thread; does not sleep.
+ */
+void onpu_queue_hang_event(struct onpu_device *odev, const struct onpu_msg_queue_hang *ev)
+{
+	struct onpu_queue *queue = onpu_queue_of_event(odev, ev->queue, ev->asid);
+
+	if (!queue)
+		return;
+	if (queue->uqueue) {
+		drm_dbg(&odev->drm, "queue %u (%s): no progress for %u ms\n", ev->queue,
+			queue->name, ev->stalled_ms);
+		onpu_queue_kill(queue, &onpu_death_timeout);
+	}
+	onpu_queue_put_active(queue);
 }
 
 /**
@@ -522,6 +650,9 @@ static int onpu_queue_alloc_memory(struct onpu_queue *queue)
 {
 	int ret;
 
+	if (queue->uqueue)
+		return 0;
+
 	queue->ring.order = min_t(u32, ONPU_RING_ORDER, queue->odev->caps.ring_order_max);
 	ret = onpu_queue_alloc_bo(queue, (u64)ONPU_PACKET_SIZE << queue->ring.order,
 				  ONPU_VM_MAP_RO, &queue->ring.bo, &queue->ring.va);
@@ -549,6 +680,9 @@ static int onpu_queue_init_sched(struct onpu_queue *queue)
 	struct drm_gpu_scheduler *sched = &queue->sched;
 	int ret;
 
+	if (queue->uqueue)
+		return 0;
+
 	ret = drm_sched_init(sched, &args);
 	if (ret)
 		return ret;
@@ -560,6 +694,9 @@ static int onpu_queue_init_sched(struct onpu_queue *queue)
 
 static void onpu_queue_fini_sched(struct onpu_queue *queue)
 {
+	if (queue->uqueue)
+		return;
+
 	drm_sched_entity_fini(&queue->entity);
 
 	/*
@@ -572,6 +709,19 @@ static void onpu_queue_fini_sched(struct onpu_queue *queue)
 	drm_sched_fini(&queue->sched);
 }
 
+/* What the firmware has counted for a user-mode queue; registers accessible. */
+static u64 onpu_queue_user_busy_ns(struct onpu_queue *queue)
+{
+	struct onpu_msg_queue_status status;
+	struct onpu_msg resp;
+
+	if (onpu_queue_call(queue, ONPU_MSG_QUEUE_STATUS, &resp))
+		return 0;
+	memcpy(&status, resp.payload, sizeof(status));
+	/* Whatever it says, a sum must not run backwards. */
+	return min_t(u64, status.busy_ns, S64_MAX / ONPU_MAX_QUEUES);
+}
+
 static void onpu_queue_leave_card(struct onpu_queue *queue)
 {
 	struct onpu_device *odev = queue->odev;
@@ -579,6 +729,9 @@ static void onpu_queue_leave_card(struct onpu_queue *queue)
 
 	if (!queue->on_card || !drm_dev_enter(&odev->drm, &idx))
 		return;
+
+	if (queue->uqueue)
+		atomic64_add(onpu_queue_user_busy_ns(queue), &queue->ofile->busy_ns);
 
 	/*
 	 * Errors do not matter, but the memory must not go while the card might
@@ -600,6 +753,11 @@ static void onpu_queue_teardown(struct work_struct *work)
 	onpu_irq_unwatch(queue);
 	onpu_wait_drop_notify(queue);
 	onpu_queue_leave_card(queue);
+	if (queue->uqueue) {
+		/* Before the number is another queue's. */
+		onpu_uqueue_revoke(queue);
+		onpu_queue_leave_lr(queue);
+	}
 	xa_erase(&odev->queue_mgr->queues, queue->index);
 	onpu_queue_put(queue); /* that of the entry */
 	onpu_queue_free_memory(queue);
@@ -630,6 +788,7 @@ static struct onpu_queue *onpu_queue_alloc(struct onpu_file *ofile, struct onpu_
 	queue->fences.context = dma_fence_context_alloc(1);
 	init_waitqueue_head(&queue->jobs.wait);
 	INIT_DELAYED_WORK(&queue->watchdog.work, onpu_queue_watchdog);
+	INIT_WORK(&queue->revoke_work, onpu_queue_revoke_work);
 	INIT_WORK(&queue->kill_work, onpu_queue_kill_work);
 	INIT_WORK(&queue->teardown_work, onpu_queue_teardown);
 	INIT_LIST_HEAD(&queue->irq_node);
@@ -637,8 +796,9 @@ static struct onpu_queue *onpu_queue_alloc(struct onpu_file *ofile, struct onpu_
 	return queue;
 }
 
+/* @args: of a user-mode queue, else NULL. */
 static struct onpu_queue *onpu_queue_create(struct onpu_file *ofile, struct onpu_vm *vm,
-					    u32 priority)
+					    u32 priority, const struct drm_onpu_queue_create *args)
 {
 	struct onpu_device *odev = ofile->odev;
 	struct xarray *queues = &odev->queue_mgr->queues;
@@ -648,6 +808,12 @@ static struct onpu_queue *onpu_queue_create(struct onpu_file *ofile, struct onpu
 	queue = onpu_queue_alloc(ofile, vm, priority);
 	if (!queue)
 		return ERR_PTR(-ENOMEM);
+	if (args) {
+		queue->uqueue = onpu_uqueue_alloc(args);
+		ret = queue->uqueue ? 0 : -ENOMEM;
+		if (ret)
+			goto err_put;
+	}
 
 	ret = xa_alloc(queues, &queue->index, NULL, XA_LIMIT(0, odev->caps.queues - 1),
 		       GFP_KERNEL);
@@ -672,6 +838,10 @@ static struct onpu_queue *onpu_queue_create(struct onpu_file *ofile, struct onpu
 	onpu_queue_get(queue);
 	xa_store(queues, queue->index, queue, GFP_KERNEL);
 	onpu_irq_watch(queue);
+	if (queue->uqueue) {
+		onpu_lr_add_queue(onpu_vm_lr(vm));
+		queue->in_lr = true;
+	}
 	ret = onpu_queue_create_on_card(queue);
 	if (ret) {
 		onpu_queue_put_active(queue);
@@ -707,7 +877,7 @@ struct onpu_queue *onpu_queue_create_kernel(struct onpu_file *ofile, struct onpu
 	ret = onpu_recovery_enter(ofile->odev);
 	if (ret)
 		return ERR_PTR(ret);
-	queue = onpu_queue_create(ofile, vm, DRM_ONPU_PRIORITY_HIGH);
+	queue = onpu_queue_create(ofile, vm, DRM_ONPU_PRIORITY_HIGH, NULL);
 	if (!IS_ERR(queue)) {
 		/* Nobody outside sees its fences; it must not keep the module. */
 		queue->kernel = true;
@@ -768,8 +938,9 @@ int onpu_queue_revive_kernel(struct onpu_queue *queue)
 
 /* Creates a queue, making room for its memory. */
 static struct onpu_queue *onpu_queue_find_room(struct onpu_file *ofile, struct onpu_vm *vm,
-					       u32 priority)
+					       const struct drm_onpu_queue_create *args)
 {
+	bool user = args->flags & DRM_ONPU_QUEUE_USER;
 	struct onpu_device *odev = ofile->odev;
 	struct onpu_queue *queue;
 	struct onpu_room room;
@@ -785,7 +956,7 @@ static struct onpu_queue *onpu_queue_find_room(struct onpu_file *ofile, struct o
 			queue = ERR_PTR(ret);
 			break;
 		}
-		queue = onpu_queue_create(ofile, vm, priority);
+		queue = onpu_queue_create(ofile, vm, args->priority, user ? args : NULL);
 		onpu_recovery_exit(odev);
 	} while (IS_ERR(queue) && onpu_room_retry(&room, PTR_ERR(queue)));
 	onpu_room_end(&room);
@@ -793,9 +964,11 @@ static struct onpu_queue *onpu_queue_find_room(struct onpu_file *ofile, struct o
 	return queue;
 }
 
-static int onpu_queue_publish(struct onpu_file *ofile, struct onpu_vm *vm, u32 priority, u32 *id)
+static int onpu_queue_publish(struct onpu_file *ofile, struct onpu_vm *vm,
+			      struct drm_onpu_queue_create *args)
 {
 	struct onpu_queue *queue;
+	u32 *id = &args->id;
 	int ret;
 
 	/* The number first, so that a file at its limit costs the card nothing. */
@@ -803,10 +976,15 @@ static int onpu_queue_publish(struct onpu_file *ofile, struct onpu_vm *vm, u32 p
 	if (ret)
 		return ret == -EBUSY ? -ENOSPC : ret;
 
-	queue = onpu_queue_find_room(ofile, vm, priority);
+	queue = onpu_queue_find_room(ofile, vm, args);
 	if (IS_ERR(queue)) {
 		ret = PTR_ERR(queue);
 		goto err_erase;
+	}
+	if (queue->uqueue) {
+		/* Nobody can ring before all is where it should be. */
+		onpu_lr_validate(onpu_vm_lr(vm));
+		args->doorbell_offset = onpu_uqueue_doorbell_offset(queue);
 	}
 
 	queue->id = *id;
@@ -834,16 +1012,22 @@ int onpu_ioctl_queue_create(struct drm_device *drm, void *data, struct drm_file 
 	struct onpu_vm *vm;
 	int ret;
 
-	if (ONPU_BAD(drm, args->flags) ||
+	if (ONPU_BAD(drm, args->flags & ~DRM_ONPU_QUEUE_USER) ||
 	    ONPU_BAD(drm, args->priority > DRM_ONPU_PRIORITY_REALTIME))
 		return -EINVAL;
+	ret = onpu_uqueue_check(to_onpu_device(drm), args);
+	if (ret)
+		return ret;
 	if (args->priority > DRM_ONPU_PRIORITY_MEDIUM && !capable(CAP_SYS_NICE))
 		return -EACCES;
 
 	vm = onpu_vm_lookup(ofile, args->vm_id);
 	if (!vm)
 		return -ENOENT;
-	ret = onpu_queue_publish(ofile, vm, args->priority, &args->id);
+	if (ONPU_BAD(drm, !onpu_vm_lr(vm) != !(args->flags & DRM_ONPU_QUEUE_USER)))
+		ret = -EINVAL;
+	else
+		ret = onpu_queue_publish(ofile, vm, args);
 	onpu_vm_put(vm);
 	return ret;
 }
@@ -945,10 +1129,14 @@ void onpu_queue_file_close(struct onpu_file *ofile)
 static u64 onpu_queue_running_ns(struct onpu_queue *queue)
 {
 	const u32 jobs = (1 << queue->ring.order) / ONPU_JOB_PACKETS;
-	struct onpu_queue_page __iomem *page = queue->page.bo->kmap;
+	struct onpu_queue_page __iomem *page;
 	struct onpu_fence *fence;
 	u64 ns = 0, start, now;
 
+	if (queue->uqueue)
+		return 0;
+
+	page = queue->page.bo->kmap;
 	spin_lock_irq(&queue->fences.lock);
 	fence = list_first_entry_or_null(&queue->fences.list, struct onpu_fence, node);
 	if (fence) {
@@ -976,6 +1164,15 @@ static u64 onpu_queue_file_running_ns(struct onpu_file *ofile)
 	xa_for_each(&ofile->queues, id, queue)
 		ns += onpu_queue_running_ns(queue);
 	xa_unlock(&ofile->queues);
+
+	for (id = 1; id <= ONPU_MAX_FILE_QUEUES; id++) {
+		queue = onpu_queue_lookup(ofile, id);
+		if (!queue)
+			continue;
+		if (queue->uqueue)
+			ns += onpu_queue_user_busy_ns(queue);
+		onpu_queue_put_active(queue);
+	}
 	drm_dev_exit(idx);
 
 	return ns;
@@ -986,8 +1183,8 @@ static u64 onpu_queue_file_running_ns(struct onpu_file *ofile)
  * @p: printer
  * @ofile: file
  *
- * Times that the card stored, plus what the running jobs have run until now.
- * No message to the firmware is involved.
+ * Times that the card stored, plus what the running jobs have run until now. Of
+ * user-mode queues the firmware is asked.
  */
 void onpu_queue_show_fdinfo(struct drm_printer *p, struct onpu_file *ofile)
 {
@@ -1003,6 +1200,26 @@ void onpu_queue_show_fdinfo(struct drm_printer *p, struct onpu_file *ofile)
 
 	drm_printf(p, "drm-engine-matmul:\t%lld ns\n", ns);
 	drm_printf(p, "drm-engine-capacity-matmul:\t%u\n", ofile->odev->caps.slots);
+}
+
+/**
+ * onpu_queue_pause() - give the ring no more jobs
+ * @queue: queue, active
+ */
+void onpu_queue_pause(struct onpu_queue *queue)
+{
+	if (!queue->uqueue)
+		drm_sched_wqueue_stop(&queue->sched);
+}
+
+/**
+ * onpu_queue_unpause() - end of onpu_queue_pause()
+ * @queue: queue, active
+ */
+void onpu_queue_unpause(struct onpu_queue *queue)
+{
+	if (!queue->uqueue)
+		drm_sched_wqueue_start(&queue->sched);
 }
 
 static void onpu_queue_mgr_fini(struct drm_device *drm, void *data)

@@ -24,6 +24,7 @@ struct eventfd_ctx;
 struct onpu_bo;
 struct onpu_device;
 struct onpu_file;
+struct onpu_uqueue;
 struct onpu_vm;
 
 /* Limits, told to user space by DEV_QUERY; ONPU_MAX_FILE_QUEUES is in onpu_device.h */
@@ -96,6 +97,9 @@ struct onpu_queue {
 	u32 priority;
 	/** @name: of its timeline */
 	char name[32];
+
+	/** @uqueue: what a user-mode queue has instead of all up to @watchdog, or NULL */
+	struct onpu_uqueue *uqueue;
 
 	/** @sched: feeds the ring, one scheduler for one queue */
 	struct drm_gpu_scheduler sched;
@@ -179,6 +183,8 @@ struct onpu_queue {
 		u32 stuck;
 	} watchdog;
 
+	/** @revoke_work: takes the doorbell of a user-mode queue from the process */
+	struct work_struct revoke_work;
 	/** @kill_work: takes the queue off its slot and ends its jobs */
 	struct work_struct kill_work;
 	/** @kills: kills that have begun and not ended */
@@ -196,6 +202,8 @@ struct onpu_queue {
 	struct eventfd_ctx *notify;
 	/** @on_card: the firmware knows the queue */
 	bool on_card;
+	/** @in_lr: it counts in what makes its address space long-running */
+	bool in_lr;
 	/** @kernel: of the driver's own, see onpu_migrate.c */
 	bool kernel;
 	/** @restore: to be created again after the reset; recovery only */
@@ -250,8 +258,13 @@ int onpu_queue_revive_kernel(struct onpu_queue *queue);
 int onpu_queue_create_on_card(struct onpu_queue *queue);
 void onpu_queue_ring_doorbell(struct onpu_queue *queue);
 void onpu_queue_error_event(struct onpu_device *odev, const struct onpu_msg_queue_error *ev);
+void onpu_queue_hang_event(struct onpu_device *odev, const struct onpu_msg_queue_hang *ev);
 void onpu_queue_watch(struct onpu_queue *queue);
 
+struct onpu_queue *onpu_queue_find_user(struct onpu_file *ofile, u64 index);
+void onpu_queue_kill_vm(struct onpu_device *odev, struct onpu_vm *vm);
+void onpu_queue_pause(struct onpu_queue *queue);
+void onpu_queue_unpause(struct onpu_queue *queue);
 void onpu_queue_file_close(struct onpu_file *ofile);
 void onpu_queue_show_fdinfo(struct drm_printer *p, struct onpu_file *ofile);
 u32 onpu_queue_job_timeout_ms(void);

@@ -353,8 +353,11 @@ static void onpu_recovery_resume_queue(struct onpu_queue *queue, bool lost)
 
 	queue->on_card = false;
 	onpu_fence_process(queue);
-	/* The copy engine makes its queue work again when it needs it. */
-	if (lost || queue->kernel || onpu_fence_oldest(queue)) {
+	/*
+	 * The copy engine makes its queue work again when it needs it. What a
+	 * user-mode queue had in its ring nobody knows.
+	 */
+	if (lost || queue->kernel || queue->uqueue || onpu_fence_oldest(queue)) {
 		onpu_queue_mark_dead(queue, &death);
 	} else if (!onpu_queue_is_dead(queue)) {
 		WRITE_ONCE(queue->ring.tail, 0);
@@ -373,7 +376,7 @@ static void onpu_recovery_pause_queues(struct onpu_device *odev)
 	for (index = 0; (queue = onpu_queue_next(odev, &index)); index++) {
 		queue->restore = onpu_queue_get_active(queue);
 		if (queue->restore)
-			drm_sched_wqueue_stop(&queue->sched);
+			onpu_queue_pause(queue);
 		onpu_queue_put(queue);
 	}
 }
@@ -387,7 +390,7 @@ static void onpu_recovery_resume_queues(struct onpu_device *odev, bool lost)
 		if (queue->restore) {
 			queue->restore = false;
 			onpu_recovery_resume_queue(queue, lost);
-			drm_sched_wqueue_start(&queue->sched);
+			onpu_queue_unpause(queue);
 			onpu_queue_put_active(queue);
 		}
 		onpu_queue_put(queue);

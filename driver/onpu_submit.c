@@ -205,7 +205,10 @@ int onpu_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
 		ret = -ENOENT;
 		goto out_free_submit;
 	}
-	ret = onpu_submit_jobs(submit, jobs, args->jobs.count);
+	if (ONPU_BAD(drm, submit->queue->uqueue))
+		ret = -EINVAL;
+	else
+		ret = onpu_submit_jobs(submit, jobs, args->jobs.count);
 	onpu_queue_put_active(submit->queue);
 
 out_free_submit:

@@ -39,6 +39,7 @@
 
 #include "onpu_bo.h"
 #include "onpu_device.h"
+#include "onpu_lr.h"
 #include "onpu_mbox.h"
 #include "onpu_place.h"
 #include "onpu_pt.h"
@@ -108,6 +109,17 @@ void onpu_vm_put(struct onpu_vm *vm)
 u32 onpu_vm_asid(const struct onpu_vm *vm)
 {
 	return vm->pgt.asid;
+}
+
+/**
+ * onpu_vm_lr() - what makes an address space long-running
+ * @vm: address space
+ *
+ * Return: that, or NULL when it is not.
+ */
+struct onpu_lr *onpu_vm_lr(const struct onpu_vm *vm)
+{
+	return vm->lr;
 }
 
 /**
@@ -200,6 +212,7 @@ static void vm_destroy_work(struct work_struct *work)
 	struct onpu_device *odev = vm->odev;
 	struct drm_gpuva *va, *next;
 
+	onpu_lr_destroy(vm->lr);
 	onpu_recovery_block(odev);
 	vm_destroy_context(vm);
 
@@ -408,8 +421,22 @@ err_put:
 	return ERR_PTR(ret);
 }
 
+static struct onpu_vm *vm_create_for_user(struct onpu_device *odev, u32 flags)
+{
+	struct onpu_vm *vm = onpu_vm_create(odev);
+
+	if (IS_ERR(vm) || !(flags & DRM_ONPU_VM_LONG_RUNNING))
+		return vm;
+
+	vm->lr = onpu_lr_create(vm, odev);
+	if (vm->lr)
+		return vm;
+	onpu_vm_put(vm);
+	return ERR_PTR(-ENOMEM);
+}
+
 /* Creates an address space, making room for its page tables. */
-static struct onpu_vm *vm_find_room(struct onpu_device *odev)
+static struct onpu_vm *vm_find_room(struct onpu_device *odev, u32 flags)
 {
 	struct onpu_room room;
 	struct onpu_vm *vm;
@@ -420,7 +447,7 @@ static struct onpu_vm *vm_find_room(struct onpu_device *odev)
 		return ERR_PTR(ret);
 
 	do {
-		vm = onpu_vm_create(odev);
+		vm = vm_create_for_user(odev, flags);
 	} while (IS_ERR(vm) && onpu_room_retry(&room, PTR_ERR(vm)));
 	onpu_room_end(&room);
 
@@ -479,7 +506,7 @@ int onpu_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_file *fi
 	struct onpu_vm *vm;
 	int ret;
 
-	if (ONPU_BAD(drm, args->flags))
+	if (ONPU_BAD(drm, args->flags & ~DRM_ONPU_VM_LONG_RUNNING))
 		return -EINVAL;
 
 	/* The id first, with nothing behind it: it cannot be used before it is told. */
@@ -487,7 +514,7 @@ int onpu_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_file *fi
 	if (ret)
 		return ret == -EBUSY ? -ENOSPC : ret;
 
-	vm = vm_find_room(to_onpu_device(drm));
+	vm = vm_find_room(to_onpu_device(drm), args->flags);
 	if (IS_ERR(vm)) {
 		xa_release(&ofile->vms, args->id);
 		return PTR_ERR(vm);

@@ -18,6 +18,7 @@ struct drm_sched_job;
 struct onpu_bo;
 struct onpu_device;
 struct onpu_file;
+struct onpu_lr;
 struct onpu_vm;
 struct ttm_lru_bulk_move;
 
@@ -32,6 +33,7 @@ void onpu_vm_put(struct onpu_vm *vm);
 
 void onpu_vm_note_fault(struct onpu_vm *vm, u64 va, u32 info, u32 queue);
 u32 onpu_vm_asid(const struct onpu_vm *vm);
+struct onpu_lr *onpu_vm_lr(const struct onpu_vm *vm);
 struct dma_resv *onpu_vm_resv(struct onpu_vm *vm);
 struct drm_gem_object *onpu_vm_resv_obj(struct onpu_vm *vm);
 
@@ -66,6 +68,7 @@ struct onpu_vm_exec {
 int onpu_vm_lock_for_submit(struct onpu_vm *vm, struct onpu_vm_exec *exec,
 			    unsigned int num_fences);
 int onpu_vm_add_dependencies(struct onpu_vm_exec *exec, struct drm_sched_job *job);
+int onpu_vm_wait_for_moves(struct onpu_vm_exec *exec);
 void onpu_vm_add_fence(struct onpu_vm_exec *exec, struct dma_fence *fence);
 void onpu_vm_unlock_submit(struct onpu_vm_exec *exec);
 

@@ -26,6 +26,7 @@
 #include "onpu_bo.h"
 #include "onpu_device.h"
 #include "onpu_ext.h"
+#include "onpu_lr.h"
 #include "onpu_place.h"
 #include "onpu_pt.h"
 #include "onpu_recovery.h"
@@ -620,6 +621,9 @@ static int vm_bind(struct onpu_vm *vm, struct drm_onpu_vm_bind *args,
 	}
 	args->failed_op = ctx.failed;
 	bind_fini(&ctx);
+	/* No submission does it for these. */
+	if (vm->lr && !ret)
+		onpu_lr_validate(vm->lr);
 
 	return ret;
 }

@@ -228,6 +228,28 @@ int onpu_vm_add_dependencies(struct onpu_vm_exec *exec, struct drm_sched_job *jo
 	return ret;
 }
 
+/**
+ * onpu_vm_wait_for_moves() - wait for what is under way to where the card uses it
+ * @exec: locked by onpu_vm_lock_for_submit()
+ *
+ * Return: 0, or -ENODEV when the card goes meanwhile.
+ */
+int onpu_vm_wait_for_moves(struct onpu_vm_exec *exec)
+{
+	struct onpu_device *odev = to_onpu_vm(exec->base.vm)->odev;
+	unsigned int i;
+
+	for (i = 0; i < exec->base.exec.num_objects; i++) {
+		while (!dma_resv_wait_timeout(exec->base.exec.objects[i]->resv,
+					      DMA_RESV_USAGE_KERNEL, false, HZ / 2)) {
+			if (onpu_recovery_is_gone(odev))
+				return -ENODEV;
+		}
+	}
+
+	return 0;
+}
+
 /* What is used now is evicted last. */
 static void vm_move_to_lru_tail(struct onpu_vm_exec *exec)
 {

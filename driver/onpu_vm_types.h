@@ -19,6 +19,7 @@
 
 struct onpu_bo;
 struct onpu_device;
+struct onpu_lr;
 
 /**
  * struct onpu_vm - an address space
@@ -38,6 +39,8 @@ struct onpu_vm {
 	struct mutex pt_lock;
 	/** @pgt: page tables */
 	struct onpu_pgtable pgt;
+	/** @lr: what makes it long-running (onpu_lr.c), or NULL */
+	struct onpu_lr *lr;
 	/** @bulk: private buffer objects, which move in TTM's LRU list together */
 	struct ttm_lru_bulk_move bulk;
 	/** @kernel: upper half, allocator of addresses; protected by @lock */

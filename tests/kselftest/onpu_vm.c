@@ -505,7 +505,7 @@ TEST_F(vm, unmap_under_a_running_job)
 
 TEST(create_and_destroy)
 {
-	struct drm_onpu_vm_create create = { .flags = 1 };
+	struct drm_onpu_vm_create create = { .flags = 2 };
 	struct drm_onpu_vm_destroy destroy = { 0 };
 	int fd = onpu_open();
 	uint32_t one, two;

@@ -203,6 +203,10 @@ struct drm_onpu_query_limits {
 	__u32 max_mappings;
 	/** @max_pinned_bytes: memory of processes in buffer objects, all cards together */
 	__u64 max_pinned_bytes;
+	/** @max_ring_order: log2 of the packets of a user-mode queue's largest ring; 0: none */
+	__u32 max_ring_order;
+	/** @pad: zero */
+	__u32 pad;
 };
 
 /** struct drm_onpu_query_counters - the card's counters since power-on */
@@ -383,9 +387,16 @@ struct drm_onpu_bo_info {
 	__u32 state;
 };
 
+/**
+ * DRM_ONPU_VM_LONG_RUNNING - an address space for user-mode queues, and for no others (1.2)
+ *
+ * Its queues are suspended when memory that is mapped moves, and go on when it is back.
+ */
+#define DRM_ONPU_VM_LONG_RUNNING	(1 << 0)
+
 /** struct drm_onpu_vm_create - argument of DRM_IOCTL_ONPU_VM_CREATE */
 struct drm_onpu_vm_create {
-	/** @flags: zero */
+	/** @flags: DRM_ONPU_VM_LONG_RUNNING or zero */
 	__u32 flags;
 	/** @id: out: id of the address space; -ENOSPC when the file or the card has no more */
 	__u32 id;
@@ -502,16 +513,40 @@ enum drm_onpu_priority {
 	DRM_ONPU_PRIORITY_REALTIME,
 };
 
-/** struct drm_onpu_queue_create - argument of DRM_IOCTL_ONPU_QUEUE_CREATE */
+/**
+ * DRM_ONPU_QUEUE_USER - a user-mode queue (1.2)
+ *
+ * The process writes packets into the ring and rings the doorbell by itself; SUBMIT does
+ * not take it. Its address space is DRM_ONPU_VM_LONG_RUNNING.
+ */
+#define DRM_ONPU_QUEUE_USER	(1 << 0)
+
+/**
+ * struct drm_onpu_queue_create - argument of DRM_IOCTL_ONPU_QUEUE_CREATE
+ *
+ * What stands behind @id is for user-mode queues, and zero for others. Ring and control
+ * block are in memory that is mapped in the address space and stays so while the
+ * queue lives; the ring is not checked, and a queue that cannot read it dies.
+ */
 struct drm_onpu_queue_create {
 	/** @vm_id: address space that its jobs run in */
 	__u32 vm_id;
 	/** @priority: enum drm_onpu_priority; -EACCES without the capability */
 	__u32 priority;
-	/** @flags: zero (user-mode queues are reserved) */
+	/** @flags: DRM_ONPU_QUEUE_USER or zero */
 	__u32 flags;
 	/** @id: out: queue id; -ENOSPC when the file or the card has no more */
 	__u32 id;
+	/** @ring_va: address of the ring, 64-byte aligned */
+	__u64 ring_va;
+	/** @ctl_va: address of a struct onpu_queue_ctl, 64-byte aligned, or 0: none is written */
+	__u64 ctl_va;
+	/** @ring_order: log2 of the packets of the ring, from 4 to @max_ring_order of the limits */
+	__u32 ring_order;
+	/** @pad: zero */
+	__u32 pad;
+	/** @doorbell_offset: out: offset to mmap() the page at that begins with the doorbell */
+	__u64 doorbell_offset;
 };
 
 /**
@@ -538,6 +573,8 @@ struct drm_onpu_queue_destroy {
 #define DRM_ONPU_QUEUE_INNOCENT		(1 << 4)
 /** DRM_ONPU_QUEUE_DEVICE_LOST - the card is gone */
 #define DRM_ONPU_QUEUE_DEVICE_LOST	(1 << 5)
+/** DRM_ONPU_QUEUE_NO_MEMORY - what its address space maps found no memory any more (1.2) */
+#define DRM_ONPU_QUEUE_NO_MEMORY	(1 << 6)
 
 /** struct drm_onpu_queue_get_state - argument of DRM_IOCTL_ONPU_QUEUE_GET_STATE */
 struct drm_onpu_queue_get_state {

@@ -1,0 +1,585 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * User-mode queues: ring, control block and doorbell are the process's own; long-running
+ * address spaces, whose memory moves while jobs run.
+ */
+#include "kselftest_harness.h"
+
+#include "onpu_uq.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#define SYS_DRIVER "/sys/bus/pci/drivers/onpu/"
+#define KERNEL_HALF (1ull << (ONPU_MMU_VA_BITS - 1))
+#define ORDER 6
+
+/* ---- fixture ------------------------------------------------------------------- */
+
+FIXTURE(uq)
+{
+	struct onpu_env env;
+	struct uq q;
+	struct drm_onpu_query_memory before;
+	char name[64];
+};
+
+FIXTURE_SETUP(uq)
+{
+	char path[512];
+	int fd = onpu_open();
+
+	ASSERT_GE(fd, 0);
+	self->before = onpu_memory(fd);
+	ASSERT_EQ(0, onpu_sysfs(fd, path, sizeof(path)));
+	snprintf(self->name, sizeof(self->name), "%s", strrchr(path, '/') + 1);
+	self->env.fd = fd;
+	self->env.next_va = 0x10000000ull;
+	ASSERT_EQ(0, lr_vm_create(fd, &self->env.vm));
+	ASSERT_EQ(0, uq_create(&self->env, &self->q, ORDER, DRM_ONPU_BO_SYSTEM,
+			       DRM_ONPU_PRIORITY_MEDIUM));
+}
+
+FIXTURE_TEARDOWN(uq)
+{
+	close(self->env.fd);
+	if (self->q.doorbell)
+		munmap((void *)self->q.doorbell, PAGE);
+	onpu_unmap_all();
+	EXPECT_TRUE(onpu_memory_is_back(&self->before));
+}
+
+/* ---- what it takes ----------------------------------------------------------------- */
+
+TEST_F(uq, arguments)
+{
+	struct drm_onpu_queue_create good = self->q.args, bad;
+	const uint32_t max = onpu_limits(self->env.fd).max_ring_order;
+	int fd = self->env.fd;
+
+	good.id = 0;
+	good.doorbell_offset = 0;
+	EXPECT_LE(10, max);
+
+#define BAD(error, member, what) do {							\
+		bad = good;								\
+		bad.member = what;							\
+		EXPECT_EQ(error, onpu_ioctl(fd, DRM_IOCTL_ONPU_QUEUE_CREATE, &bad));	\
+	} while (0)
+
+	BAD(-EINVAL, flags, 3);
+	BAD(-EINVAL, pad, 1);
+	BAD(-EINVAL, doorbell_offset, 1);
+	BAD(-EINVAL, ring_order, 3);
+	BAD(-EINVAL, ring_order, max + 1);
+	BAD(-EINVAL, ring_order, 64);
+	BAD(-EINVAL, ring_va, 0);
+	BAD(-EINVAL, ring_va, good.ring_va + 8);
+	BAD(-EINVAL, ring_va, KERNEL_HALF);
+	BAD(-EINVAL, ring_va, KERNEL_HALF - 64);
+	BAD(-EINVAL, ring_va, UINT64_MAX - 63);
+	BAD(-EINVAL, ctl_va, 64);
+	BAD(-EINVAL, ctl_va, good.ctl_va + 4);
+	BAD(-EINVAL, ctl_va, KERNEL_HALF);
+	BAD(-EINVAL, ctl_va, UINT64_MAX - 63);
+	BAD(-ENOENT, vm_id, good.vm_id + 1);
+	/* Kinds of queues and of address spaces go together. */
+	BAD(-EINVAL, flags, 0);
+	bad = (struct drm_onpu_queue_create){ .vm_id = good.vm_id, .priority = 1 };
+	EXPECT_EQ(-EINVAL, onpu_ioctl(fd, DRM_IOCTL_ONPU_QUEUE_CREATE, &bad));
+	bad = good;
+	ASSERT_EQ(0, onpu_vm_create(fd, &bad.vm_id));
+	EXPECT_EQ(-EINVAL, onpu_ioctl(fd, DRM_IOCTL_ONPU_QUEUE_CREATE, &bad));
+	EXPECT_EQ(-EINVAL, onpu_submit(fd, self->q.args.id, good.ring_va, 1, 0, 0));
+#undef BAD
+	ASSERT_EQ(0, uq_run(&self->q));
+}
+
+TEST_F(uq, only_the_owner_maps_the_doorbell)
+{
+	const uint64_t offset = self->q.args.doorbell_offset;
+	int fd = self->env.fd, other = onpu_open();
+
+#define MAP(size, flags, file, off)	\
+	mmap(NULL, size, PROT_READ | PROT_WRITE, flags, file, (off_t)(off))
+
+	ASSERT_GE(other, 0);
+	EXPECT_EQ(MAP_FAILED, MAP(PAGE, MAP_SHARED, other, offset));
+	EXPECT_EQ(EACCES, errno);
+	EXPECT_EQ(MAP_FAILED, MAP(PAGE, MAP_SHARED, fd, offset + PAGE));
+	EXPECT_EQ(MAP_FAILED, MAP(PAGE, MAP_SHARED, fd, offset + (1ull << 40)));
+	EXPECT_EQ(MAP_FAILED, MAP(2 * PAGE, MAP_SHARED, fd, offset));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(MAP_FAILED, MAP(PAGE, MAP_PRIVATE, fd, offset));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_SHARED, fd,
+				   (off_t)offset));
+	EXPECT_NE(0, mprotect((void *)self->q.doorbell, PAGE, PROT_READ | PROT_EXEC));
+#undef MAP
+	close(other);
+	ASSERT_EQ(0, uq_run(&self->q));
+	/* What was rung last can be read. */
+	EXPECT_EQ(self->q.tail, *self->q.doorbell);
+}
+
+TEST_F(uq, a_fork_does_not_inherit_the_doorbell)
+{
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, uq_run(&self->q));
+	pid = fork();
+	if (!pid) {
+		signal(SIGSEGV, SIG_DFL);
+		*self->q.doorbell = 5;
+		_exit(0);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+	ASSERT_EQ(0, uq_run(&self->q));
+}
+
+/* ---- what it does --------------------------------------------------------------------- */
+
+TEST_F_TIMEOUT(uq, laps_of_the_ring, 60)
+{
+	volatile uint32_t *words;
+	struct onpu_buf buf;
+
+	ASSERT_EQ(0, onpu_buf_new(&self->env, MIB(1), DRM_ONPU_BO_VRAM, &buf));
+	words = buf.cpu;
+	for (uint32_t i = 0; i < 1000; i++) {
+		uq_add(&self->q, pkt_fill(buf.va + 4 * i, 4, i + 1));
+		if (i % 7 == 0)
+			uq_ring(&self->q);
+	}
+	ASSERT_EQ(0, uq_run(&self->q));
+	for (uint32_t i = 0; i < 1000; i++)
+		ASSERT_EQ(i + 1, words[i]);
+	EXPECT_EQ(0, uq_flags(&self->q));
+}
+
+TEST_F(uq, without_a_control_block)
+{
+	struct drm_onpu_queue_create args = self->q.args;
+	volatile uint32_t *doorbell;
+	struct onpu_packet signal;
+
+	ASSERT_EQ(0, onpu_queue_destroy(self->env.fd, args.id));
+	args.id = 0;
+	args.doorbell_offset = 0;
+	args.ctl_va = 0;
+	ASSERT_EQ(0, onpu_ioctl(self->env.fd, DRM_IOCTL_ONPU_QUEUE_CREATE, &args));
+	doorbell = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, self->env.fd,
+			(off_t)args.doorbell_offset);
+	ASSERT_NE(MAP_FAILED, (void *)doorbell);
+	signal = pkt_signal(uq_fence_va(&self->q), 77);
+	signal.flags = ONPU_PKT_IRQ;
+	self->q.ring[0] = signal;
+	*doorbell = 1;
+	EXPECT_EQ(0, wait_word(self->env.fd, self->q.fence, DRM_ONPU_WAIT_EQ, 77, args.id,
+			       WAIT_NS));
+	EXPECT_EQ(0, self->q.ctl->consumer);
+	munmap((void *)doorbell, PAGE);
+}
+
+TEST_F_TIMEOUT(uq, queues_of_one_address_space, 60)
+{
+	struct uq other;
+
+	ASSERT_EQ(0, uq_create(&self->env, &other, 4, DRM_ONPU_BO_VRAM, DRM_ONPU_PRIORITY_LOW));
+	EXPECT_NE(self->q.args.doorbell_offset, other.args.doorbell_offset);
+	/* A ball that goes to and fro. */
+	for (uint64_t i = 1; i <= 20; i++) {
+		uq_add(&self->q, pkt_wait(uq_fence_va(&other) + 8, ONPU_WAIT_GE, i - 1));
+		uq_add(&self->q, pkt_signal(uq_fence_va(&self->q) + 8, i));
+		uq_ring(&self->q);
+		uq_add(&other, pkt_wait(uq_fence_va(&self->q) + 8, ONPU_WAIT_GE, i));
+		uq_add(&other, pkt_signal(uq_fence_va(&other) + 8, i));
+		uq_ring(&other);
+	}
+	ASSERT_EQ(0, uq_run(&self->q));
+	ASSERT_EQ(0, uq_run(&other));
+	EXPECT_EQ(20, other.fence[1]);
+	uq_destroy(&other);
+}
+
+TEST_F_TIMEOUT(uq, as_many_as_a_file_may_have, 100)
+{
+	const uint32_t max = onpu_limits(self->env.fd).max_queues;
+	struct uq *queues = calloc(max, sizeof(*queues));
+
+	ASSERT_NE(NULL, queues);
+	for (uint32_t i = 0; i < max - 1; i++)
+		ASSERT_EQ(0, uq_create(&self->env, &queues[i], 4, DRM_ONPU_BO_SYSTEM, i % 2));
+	for (int round = 0; round < 3; round++) {
+		for (uint32_t i = 0; i < max - 1; i++)
+			uq_signal(&queues[i]);
+		for (uint32_t i = 0; i < max - 1; i++)
+			ASSERT_EQ(0, uq_wait_for(&queues[i], queues[i].seq, WAIT_NS));
+	}
+	ASSERT_EQ(0, uq_run(&self->q));
+	/* A mapped doorbell keeps the file open. */
+	for (uint32_t i = 0; i < max - 1; i++)
+		munmap((void *)queues[i].doorbell, PAGE);
+	free(queues);
+}
+
+static uint64_t engine_ns(int fd)
+{
+	char path[64], text[4096], *line;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	if (onpu_read_file(path, text, sizeof(text)))
+		return 0;
+	line = strstr(text, "drm-engine-matmul:");
+	return line ? strtoull(line + strlen("drm-engine-matmul:"), NULL, 10) : 0;
+}
+
+TEST_F(uq, its_time_is_counted)
+{
+	uint64_t before = engine_ns(self->env.fd), during, after;
+	struct onpu_buf buf;
+	struct uq q;
+
+	ASSERT_EQ(0, uq_create(&self->env, &q, 4, DRM_ONPU_BO_SYSTEM, 0));
+	ASSERT_EQ(0, onpu_buf_new(&self->env, MIB(8), DRM_ONPU_BO_VRAM, &buf));
+	for (int i = 0; i < 10; i++)
+		uq_add(&q, pkt_fill(buf.va, MIB(8), 1));
+	ASSERT_EQ(0, uq_run(&q));
+	during = engine_ns(self->env.fd);
+	EXPECT_LT(before + 10000, during);
+	uq_destroy(&q);
+	for (int i = 0; i < 100 && engine_ns(self->env.fd) <= during; i++)
+		usleep(10000);
+	after = engine_ns(self->env.fd);
+	EXPECT_LE(during, after);
+	onpu_buf_free(&self->env, &buf);
+}
+
+/* ---- how it dies ----------------------------------------------------------------------- */
+
+TEST_F(uq, a_fault_kills_it_alone)
+{
+	struct drm_onpu_queue_get_state state;
+	struct uq other;
+
+	ASSERT_EQ(0, uq_create(&self->env, &other, 4, DRM_ONPU_BO_SYSTEM, 0));
+	uq_add(&self->q, pkt_fill(0x7000000000ull, 8, 0));
+	EXPECT_EQ(-ECANCELED, uq_run(&self->q));
+	ASSERT_EQ(0, onpu_queue_state(self->env.fd, self->q.args.id, &state));
+	EXPECT_EQ(DRM_ONPU_QUEUE_DEAD | DRM_ONPU_QUEUE_FAULT, state.flags);
+	EXPECT_EQ(0x7000000000ull, state.fault_va);
+	/* Its doorbell rings nobody, and hurts nobody. */
+	for (int i = 0; i < 100; i++)
+		*self->q.doorbell = i;
+	ASSERT_EQ(0, uq_run(&other));
+	uq_destroy(&other);
+}
+
+TEST_F(uq, malformed_rings)
+{
+	struct drm_onpu_queue_get_state state;
+	static const uint32_t expected[] = {
+		ONPU_ERR_RING, ONPU_ERR_OPCODE, ONPU_ERR_PACKET, ONPU_ERR_FAULT, ONPU_ERR_FAULT,
+		ONPU_ERR_FAULT,
+	};
+
+	for (uint32_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+		struct onpu_packet packet = pkt_nop();
+		struct uq q;
+
+		ASSERT_EQ(0, uq_create(&self->env, &q, 4, DRM_ONPU_BO_SYSTEM, 0));
+		switch (i) {
+		case 0:
+			q.tail = 1000;
+			break;
+		case 1:
+			packet = pkt_op(99);
+			break;
+		case 2:
+			packet.reserved1 = 1;
+			break;
+		case 3: /* The kernel half, where other queues of the file might have their pages. */
+			packet = pkt_fill(KERNEL_HALF, 8, 1);
+			break;
+		case 4:
+			packet = pkt_signal(KERNEL_HALF + PAGE, 1);
+			break;
+		case 5: /* The ring goes away. */
+			ASSERT_EQ(0, onpu_unmap(self->env.fd, self->env.vm, q.mem.va, q.mem.size));
+			break;
+		}
+		if (i) {
+			q.ring[0] = packet;
+			q.tail = 1;
+		}
+		uq_ring(&q);
+		EXPECT_EQ(-ECANCELED, uq_wait_for(&q, 1, WAIT_NS));
+		ASSERT_EQ(0, onpu_queue_state(self->env.fd, q.args.id, &state));
+		EXPECT_EQ(expected[i], state.error) {
+			TH_LOG("case %u", i);
+		}
+		uq_destroy(&q);
+	}
+	ASSERT_EQ(0, uq_run(&self->q));
+}
+
+TEST_F(uq, destroyed_in_the_middle)
+{
+	struct uq q;
+
+	for (int i = 0; i < 10; i++) {
+		ASSERT_EQ(0, uq_create(&self->env, &q, 4, DRM_ONPU_BO_SYSTEM, 0));
+		uq_add(&q, pkt_wait(uq_fence_va(&q) + 8, ONPU_WAIT_EQ, 1));
+		uq_ring(&q);
+		uq_destroy(&q);
+	}
+	ASSERT_EQ(0, uq_run(&self->q));
+}
+
+/* Has the runner do something to the card, and waits until it has. */
+static void inject(const char *what, uint64_t number)
+{
+	printf("# card 0: inject %s=%llu\n", what, (unsigned long long)number);
+	fflush(stdout);
+	usleep(500000);
+}
+
+static uint64_t number_on_card(const struct uq *q)
+{
+	return q->args.doorbell_offset / PAGE % ONPU_MAX_QUEUES;
+}
+
+TEST_F_TIMEOUT(uq, a_packet_that_never_ends, 60)
+{
+	int before = onpu_set_timeout(500);
+	struct uq other, q;
+
+	ASSERT_GT(before, 0);
+	ASSERT_EQ(0, uq_create(&self->env, &q, 4, DRM_ONPU_BO_SYSTEM, 0));
+	ASSERT_EQ(0, uq_create(&self->env, &other, 4, DRM_ONPU_BO_SYSTEM, 0));
+	onpu_set_timeout((unsigned int)before);
+	inject("hang-queue", number_on_card(&q));
+	EXPECT_EQ(-ECANCELED, uq_run(&q));
+	inject("clear", 0);
+	EXPECT_EQ(DRM_ONPU_QUEUE_DEAD | DRM_ONPU_QUEUE_TIMEDOUT, uq_flags(&q));
+	ASSERT_EQ(0, uq_run(&other));
+	uq_destroy(&q);
+	uq_destroy(&other);
+}
+
+/* A kill takes longer than the firmware waits, but a reset of the engine gets through. */
+TEST_F_TIMEOUT(uq, a_queue_that_does_not_stop, 60)
+{
+	struct uq other, q;
+
+	ASSERT_EQ(0, uq_create(&self->env, &q, 4, DRM_ONPU_BO_SYSTEM, 0));
+	ASSERT_EQ(0, uq_create(&self->env, &other, 4, DRM_ONPU_BO_SYSTEM, 0));
+	uq_add(&q, pkt_wait(uq_fence_va(&q) + 8, ONPU_WAIT_EQ, 1));
+	uq_ring(&q);
+	inject("hang-queue", number_on_card(&self->q));
+	inject("slow-kill", 1300);
+	uq_signal(&self->q);
+	ASSERT_EQ(0, onpu_queue_destroy(self->env.fd, self->q.args.id));
+	for (int i = 0; i < 20; i++) {
+		ASSERT_EQ(0, uq_run(&other));
+		usleep(150000);
+	}
+	inject("clear", 0);
+	/* Those that let go when they are told to are as they were. */
+	EXPECT_EQ(0, uq_flags(&q));
+	q.fence[1] = 1;
+	ASSERT_EQ(0, uq_run(&q));
+	uq_destroy(&q);
+	uq_destroy(&other);
+}
+
+TEST_F_TIMEOUT(uq, reset_of_the_function, 60)
+{
+	char path[512], reset[600];
+
+	ASSERT_EQ(0, onpu_sysfs(self->env.fd, path, sizeof(path)));
+	snprintf(reset, sizeof(reset), "%s/reset", path);
+	for (int i = 0; i < 3; i++) {
+		struct uq q;
+
+		ASSERT_EQ(0, uq_create(&self->env, &q, 4, DRM_ONPU_BO_VRAM, 0));
+		uq_add(&q, pkt_wait(uq_fence_va(&q) + 8, ONPU_WAIT_EQ, 1));
+		uq_ring(&q);
+		ASSERT_EQ(0, onpu_write_file(reset, "1"));
+		EXPECT_EQ(-ECANCELED, uq_wait_for(&q, 1, WAIT_NS));
+		EXPECT_EQ(DRM_ONPU_QUEUE_DEAD | DRM_ONPU_QUEUE_INNOCENT, uq_flags(&q));
+		*q.doorbell = 3;
+		uq_destroy(&q);
+		/* The address space is as it was. */
+		ASSERT_EQ(0, uq_create(&self->env, &q, 4, DRM_ONPU_BO_VRAM, 0));
+		ASSERT_EQ(0, uq_run(&q));
+		uq_destroy(&q);
+	}
+}
+
+TEST_F_TIMEOUT(uq, the_card_goes, 60)
+{
+	uq_add(&self->q, pkt_wait(uq_fence_va(&self->q) + 8, ONPU_WAIT_EQ, 1));
+	uq_ring(&self->q);
+	ASSERT_EQ(0, onpu_write_file(SYS_DRIVER "unbind", self->name));
+	EXPECT_EQ(-ENODEV, uq_wait_for(&self->q, 1, WAIT_NS));
+	*self->q.doorbell = 12;
+	(void)*self->q.doorbell;
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, self->env.fd,
+				   (off_t)self->q.args.doorbell_offset));
+	EXPECT_EQ(ENODEV, errno);
+	ASSERT_EQ(0, onpu_write_file(SYS_DRIVER "bind", self->name));
+}
+
+/* ---- memory that moves -------------------------------------------------------------------- */
+
+static int advise(int fd, uint32_t handle, uint32_t advice)
+{
+	struct drm_onpu_bo_advise args = { .handle = handle, .advice = advice };
+
+	return onpu_ioctl(fd, DRM_IOCTL_ONPU_BO_ADVISE, &args);
+}
+
+static uint32_t region(int fd, uint32_t handle)
+{
+	struct drm_onpu_bo_info info = { .handle = handle };
+
+	return onpu_ioctl(fd, DRM_IOCTL_ONPU_BO_INFO, &info) ? ~0u : info.region;
+}
+
+TEST_F_TIMEOUT(uq, memory_moves_while_it_runs, 100)
+{
+	struct onpu_buf buf[2];
+	uint64_t sum = 0;
+
+	for (int i = 0; i < 2; i++)
+		ASSERT_EQ(0, onpu_buf_new(&self->env, MIB(1), DRM_ONPU_BO_VRAM, &buf[i]));
+	for (uint32_t i = 0; i < MIB(1) / 4; i++)
+		((uint32_t *)buf[0].cpu)[i] = i * 2654435761u;
+	for (int round = 0; round < 10; round++) {
+		/* It copies to and fro, and stands at a WAIT in the end. */
+		for (int i = 0; i < 10; i++) {
+			uq_add(&self->q, pkt_copy(buf[1].va, buf[0].va, MIB(1)));
+			uq_add(&self->q, pkt_fill(buf[0].va, MIB(1), 0));
+			uq_add(&self->q, pkt_copy(buf[0].va, buf[1].va, MIB(1)));
+		}
+		sum = uq_signal(&self->q);
+		uq_add(&self->q, pkt_wait(uq_fence_va(&self->q) + 8, ONPU_WAIT_EQ,
+					  (uint64_t)round + 1));
+		uq_ring(&self->q);
+		if (round & 1)
+			ASSERT_EQ(0, uq_wait_for(&self->q, sum, WAIT_NS));
+		ASSERT_EQ(0, advise(self->env.fd, buf[round / 2 % 2].handle, DRM_ONPU_ADVISE_EVICT));
+		self->q.fence[1] = (uint64_t)round + 1;
+		ASSERT_EQ(0, uq_wait_for(&self->q, sum, WAIT_NS));
+		ASSERT_EQ(0, uq_run(&self->q));
+		/* A job that uses it found it where it belongs. */
+		EXPECT_EQ(DRM_ONPU_REGION_VRAM, region(self->env.fd, buf[0].handle));
+		EXPECT_EQ(DRM_ONPU_REGION_VRAM, region(self->env.fd, buf[1].handle));
+	}
+	for (uint32_t i = 0; i < MIB(1) / 4; i++)
+		ASSERT_EQ(i * 2654435761u, ((uint32_t *)buf[0].cpu)[i]);
+	EXPECT_EQ(0, uq_flags(&self->q));
+}
+
+TEST_F_TIMEOUT(uq, binds_while_it_runs, 100)
+{
+	for (uint32_t i = 1; i <= 30; i++) {
+		struct onpu_buf buf;
+
+		ASSERT_EQ(0, onpu_buf_new(&self->env, KIB(256), i & 1 ? DRM_ONPU_BO_VRAM :
+					  DRM_ONPU_BO_SYSTEM, &buf));
+		uq_add(&self->q, pkt_fill(buf.va, KIB(256), i));
+		ASSERT_EQ(0, uq_run(&self->q));
+		EXPECT_EQ(i, ((uint32_t *)buf.cpu)[KIB(64) - 1]);
+		onpu_buf_free(&self->env, &buf);
+	}
+	/* What is not mapped any more is a fault. */
+	uq_add(&self->q, pkt_fill(self->env.next_va - KIB(256), 4, 1));
+	EXPECT_EQ(-ECANCELED, uq_run(&self->q));
+	EXPECT_TRUE(uq_flags(&self->q) & DRM_ONPU_QUEUE_FAULT);
+}
+
+/* ---- a hostile process ----------------------------------------------------------------------- */
+
+static uint64_t next_random(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+/* Never returns: scribbles over its rings and rings the doorbell, until it is killed. */
+static void be_hostile(uint64_t seed)
+{
+	struct onpu_env env = { .fd = onpu_open(), .next_va = 0x10000000ull };
+
+	if (env.fd < 0 || lr_vm_create(env.fd, &env.vm))
+		_exit(1);
+	for (;;) {
+		struct uq q;
+
+		if (uq_create(&env, &q, 4, next_random(&seed) & 1 ? DRM_ONPU_BO_VRAM :
+			      DRM_ONPU_BO_SYSTEM, 0))
+			_exit(2);
+		for (int i = 0; i < 200 && !uq_flags(&q); i++) {
+			uint64_t *words = q.mem.cpu;
+
+			for (int j = 0; j < 20; j++)
+				words[next_random(&seed) % (q.mem.size / 8)] = next_random(&seed) >>
+					next_random(&seed) % 64;
+			/* Opcodes that there are get further. */
+			for (int j = 0; j < 16; j++) {
+				q.ring[j].opcode = (uint8_t)(next_random(&seed) % 11);
+				if (next_random(&seed) % 4) {
+					q.ring[j].flags = 0;
+					q.ring[j].reserved0 = 0;
+					q.ring[j].reserved1 = 0;
+					q.ring[j].copy.dst_va = q.mem.va +
+						next_random(&seed) % q.mem.size / 64 * 64;
+				}
+			}
+			*q.doorbell = next_random(&seed) % 4 ? q.tail++ :
+				      (uint32_t)next_random(&seed);
+		}
+		uq_destroy(&q);
+	}
+}
+
+TEST_F_TIMEOUT(uq, beside_a_hostile_process, 100)
+{
+	const int64_t end = onpu_now() + 6000000000ll;
+	struct onpu_buf buf;
+	pid_t pids[2];
+	uint32_t i = 0;
+	int status;
+
+	ASSERT_EQ(0, onpu_buf_new(&self->env, KIB(64), DRM_ONPU_BO_VRAM, &buf));
+	for (int p = 0; p < 2; p++) {
+		pids[p] = fork();
+		if (!pids[p])
+			be_hostile(0x1234567ull + (uint64_t)p);
+		ASSERT_GT(pids[p], 0);
+	}
+	while (onpu_now() < end) {
+		uq_add(&self->q, pkt_fill(buf.va, KIB(64), ++i));
+		uq_add(&self->q, pkt_copy(buf.va + KIB(32), buf.va + 4, 1024));
+		ASSERT_EQ(0, uq_run(&self->q));
+		for (uint32_t j = 0; j < KIB(16); j += 97)
+			ASSERT_EQ(i, ((volatile uint32_t *)buf.cpu)[j]);
+	}
+	for (int p = 0; p < 2; p++) {
+		EXPECT_EQ(0, waitpid(pids[p], &status, WNOHANG));
+		kill(pids[p], SIGKILL);
+		ASSERT_EQ(pids[p], waitpid(pids[p], &status, 0));
+	}
+	TH_LOG("%u rounds", i);
+	EXPECT_LT(10, i);
+	EXPECT_EQ(0, uq_flags(&self->q));
+}
+
+TEST_HARNESS_MAIN
