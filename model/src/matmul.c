@@ -260,7 +260,9 @@ bool onpu_matmul_progress_valid(const struct onpu_slot *slot)
 		return false;
 	if (!at->loaded)
 		return !at->m && !at->n && !at->k && !at->part_m && !at->part_k;
-	if (!desc_valid(d) || d->batch_mode)
+	if (!desc_valid(d) || d->batch_mode || d->a_type != slot->desc.a_type ||
+	    d->b_type != slot->desc.b_type || d->m > slot->desc.m || d->n != slot->desc.n ||
+	    d->k != slot->desc.k)
 		return false;
 	if (at->m >= d->m || at->n >= d->n || at->k >= d->k || (at->k && has_epilogue(d)))
 		return false;

@@ -78,13 +78,44 @@ bool onpu_slot_save_valid(const struct onpu_slot *slot)
 	       slot->save <= slot->card->fw_size - ONPU_SAVE_SIZE;
 }
 
+static bool bytes_at_most(const struct onpu_demand *demand, uint64_t max)
+{
+	for (unsigned int i = 0; i < ONPU_ENGINES; i++)
+		if (demand->bytes[i] > max)
+			return false;
+	return true;
+}
+
+/* What a packet has asked of the engines so far is not more than what it has done. */
+static bool demand_valid(const struct onpu_slot *slot)
+{
+	const struct onpu_matmul_desc *d = &slot->desc;
+	const struct onpu_demand *demand = &slot->demand;
+	uint64_t items = slot->mm.item, m = d->m, n = d->n, k = d->k;
+
+	if (slot->packet.opcode != ONPU_OP_MATMUL)
+		return !demand->tiles && !demand->macs && !demand->ops &&
+		       bytes_at_most(demand, 2 * slot->done);
+	if (!demand->macs)
+		return !demand->tiles && !demand->ops && bytes_at_most(demand, 0);
+	/* Elements have up to four bytes; vectors and scales are less than what they scale. */
+	return demand->macs == onpu_cost_macs(&slot->card->speed, onpu_gemm_elem_bits(d->a_type),
+					      onpu_gemm_elem_bits(d->b_type)) &&
+	       demand->k == k &&
+	       demand->tiles <= items * ((m + ONPU_COST_TILE - 1) / ONPU_COST_TILE) *
+				((n + ONPU_COST_TILE - 1) / ONPU_COST_TILE) &&
+	       demand->ops / 2 / m / n / k <= items &&
+	       bytes_at_most(demand, items * 8 * (m * k + k * n + 4 * m * n + 4 * m + 4 * n));
+}
+
 /* Judges a packet in flight as the engine did when it came to it. */
 bool onpu_slot_work_valid(struct onpu_slot *slot)
 {
 	const struct onpu_packet *p = &slot->packet;
 	struct matmul_progress mm = slot->mm;
 
-	if (slot->call_left > ONPU_CALL_MAX || slot->call_va % ONPU_PACKET_SIZE)
+	if (slot->call_left > ONPU_CALL_MAX ||
+	    (slot->call_left && slot->call_va % ONPU_PACKET_SIZE))
 		return false;
 	if (slot->phase != PH_DESC && slot->phase != PH_EXEC && slot->phase != PH_STAMP)
 		return true;
@@ -99,11 +130,11 @@ bool onpu_slot_work_valid(struct onpu_slot *slot)
 		if (onpu_matmul_prepare(slot) != STEP_OK)
 			return false;
 		slot->mm = mm;
-		return onpu_matmul_progress_valid(slot);
+		return onpu_matmul_progress_valid(slot) && demand_valid(slot);
 	case ONPU_OP_COPY:
-		return slot->done <= p->copy.size;
+		return slot->done <= p->copy.size && demand_valid(slot);
 	case ONPU_OP_FILL:
-		return slot->done <= p->fill.size && slot->done % 4 == 0;
+		return slot->done <= p->fill.size && slot->done % 4 == 0 && demand_valid(slot);
 	default:
 		return true;
 	}
@@ -191,5 +222,6 @@ bool onpu_slot_restore(struct onpu_slot *slot)
 		return true;
 	slot->phase = PH_IDLE;
 	slot->call_left = 0;
+	slot->call_va = 0;
 	return false;
 }

@@ -23,6 +23,11 @@
 #define TSAN 1
 #endif
 #endif
+#if defined(TSAN) || defined(__SANITIZE_ADDRESS__)
+#define SLOW	1u
+#else
+#define SLOW	0u
+#endif
 #ifdef TSAN
 #define ROUNDS	40u
 #else
@@ -259,7 +264,8 @@ static void parts_of_matmuls(void **state)
 
 	(void)state;
 	run_plain(&plain);
-	for (unsigned int i = 0; i < ARRAY_SIZE(isas); i++) {
+	/* The sanitizers make the slow kernels very slow. */
+	for (unsigned int i = SLOW; i < ARRAY_SIZE(isas); i++) {
 		struct fx_opts opts = { .vram_size = 96ull << 20, .isa = isas[i] };
 		unsigned int total, stops = 0;
 
