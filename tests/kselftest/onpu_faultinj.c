@@ -206,6 +206,7 @@ struct ctx {
 	struct onpu_buf buf;		/* 4 MiB of card memory, bound */
 	struct onpu_buf sys;		/* 64 KiB of system memory, bound */
 	uint32_t handle, id, syncs[3];
+	uint32_t lr_vm;			/* a long-running address space */
 	uint64_t offset;
 	void *ptr;
 	int fd;
@@ -408,6 +409,53 @@ static int make_binds(struct ctx *ctx)
 	return onpu_bind(ctx->env.fd, ctx->env.vm, ops, sizeof(ops) / sizeof(ops[0]), NULL);
 }
 
+static int create_lr_vm(struct ctx *ctx, uint32_t *id)
+{
+	struct drm_onpu_vm_create args = { .flags = DRM_ONPU_VM_LONG_RUNNING };
+	int ret = onpu_ioctl(ctx->env.fd, DRM_IOCTL_ONPU_VM_CREATE, &args);
+
+	if (!ret)
+		*id = args.id;
+	return ret;
+}
+
+static int make_lr_vm(struct ctx *ctx)
+{
+	return create_lr_vm(ctx, &ctx->id);
+}
+
+static void have_lr_vm(struct ctx *ctx)
+{
+	if (!ctx->lr_vm && create_lr_vm(ctx, &ctx->lr_vm))
+		abort();
+}
+
+/* Its ring is not there; that kills it when it is rung only. */
+static int make_user_queue(struct ctx *ctx)
+{
+	struct drm_onpu_queue_create args = {
+		.vm_id = ctx->lr_vm, .priority = DRM_ONPU_PRIORITY_MEDIUM,
+		.flags = DRM_ONPU_QUEUE_USER, .ring_va = FREE_VA, .ring_order = 4,
+	};
+	int ret = onpu_ioctl(ctx->env.fd, DRM_IOCTL_ONPU_QUEUE_CREATE, &args);
+
+	if (!ret) {
+		ctx->id = args.id;
+		ctx->offset = args.doorbell_offset;
+	}
+	return ret;
+}
+
+static int make_doorbell(struct ctx *ctx)
+{
+	ctx->ptr = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, ctx->env.fd,
+			(off_t)ctx->offset);
+	if (ctx->ptr == MAP_FAILED)
+		return -errno;
+	*(volatile uint32_t *)ctx->ptr = 0;
+	return 0;
+}
+
 static int make_queue(struct ctx *ctx)
 {
 	return onpu_queue_create(ctx->env.fd, ctx->env.vm, DRM_ONPU_PRIORITY_MEDIUM, &ctx->id);
@@ -420,6 +468,22 @@ static int make_queue_destroy(struct ctx *ctx)
 
 static void destroy_queue(struct ctx *ctx)
 {
+	make_queue_destroy(ctx);
+}
+
+static void have_user_queue(struct ctx *ctx)
+{
+	have_lr_vm(ctx);
+	for (int i = 0; make_user_queue(ctx); i++) {
+		if (i == 100)
+			abort();
+		usleep(20000);
+	}
+}
+
+static void destroy_doorbell(struct ctx *ctx)
+{
+	munmap(ctx->ptr, PAGE);
 	make_queue_destroy(ctx);
 }
 
@@ -772,6 +836,8 @@ static const struct call calls[] = {
 	{ "import_same_card", have_dma_buf_same, make_import, .after = after_import, .least = 2 },
 	{ "import_other_card", have_dma_buf_far, make_import, .after = after_import, .least = 5 },
 	{ "vm_create", NULL, make_vm, destroy_vm, .least = 1, .nr = NR(VM_CREATE) },
+	{ "vm_create_long_running", NULL, make_lr_vm, destroy_vm, .least = 1,
+	  .nr = NR(VM_CREATE) },
 	{ "vm_destroy", have_vm, make_vm_destroy, .least = 1, .nr = NR(VM_DESTROY) },
 	{ "vm_get_state", NULL, make_vm_state, .least = 2, .nr = NR(VM_GET_STATE) },
 	{ "vm_bind_map", have_no_map, make_map, undo_map, .least = 5, .nr = NR(VM_BIND) },
@@ -783,10 +849,13 @@ static const struct call calls[] = {
 	{ "vm_bind_import", have_import, make_bind_bo, .after = after_bind_bo, .least = 5,
 	  .nr = NR(VM_BIND) },
 	{ "queue_create", NULL, make_queue, destroy_queue, .least = 1, .nr = NR(QUEUE_CREATE) },
+	{ "queue_create_user", have_lr_vm, make_user_queue, destroy_queue, .least = 1,
+	  .nr = NR(QUEUE_CREATE) },
 	{ "queue_destroy", have_queue, make_queue_destroy, .least = 1, .nr = NR(QUEUE_DESTROY) },
 	{ "queue_get_state", NULL, make_state, .least = 2, .nr = NR(QUEUE_GET_STATE) },
 	{ "queue_notify", have_eventfd, make_notify, .after = after_notify, .least = 1,
 	  .nr = NR(QUEUE_NOTIFY) },
+	{ "doorbell", have_user_queue, make_doorbell, destroy_doorbell, .least = 1 },
 	{ "wait", NULL, make_wait, .least = 1, .nr = NR(WAIT) },
 	{ "submit", NULL, make_submit, wait_for_jobs, .least = 10, .nr = NR(SUBMIT) },
 	{ "open", NULL, make_open, close_file, .errors = { -ENFILE }, .least = 3 },
