@@ -703,7 +703,12 @@ void onpu_bo_destroy_kernel(struct onpu_bo *bo)
 	if (IS_ERR_OR_NULL(bo))
 		return;
 
-	dma_resv_lock(bo->ttm.base.resv, NULL);
+	/*
+	 * The caller may hold other reservations (onpu_room_make()). Nobody else holds that of
+	 * an object that is pinned, but for a moment who saw it before it was, and waits for none.
+	 */
+	if (!dma_resv_trylock(bo->ttm.base.resv))
+		dma_resv_lock(bo->ttm.base.resv, NULL);
 	ttm_bo_unpin(&bo->ttm);
 	dma_resv_unlock(bo->ttm.base.resv);
 	drm_gem_object_put(&bo->ttm.base);

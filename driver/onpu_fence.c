@@ -180,15 +180,17 @@ static void onpu_fence_end(struct onpu_queue *queue, struct onpu_fence *fence, i
 
 static void onpu_fence_end_finished(struct onpu_queue *queue, struct list_head *done)
 {
-	struct onpu_queue_page __iomem *page = queue->page.bo->kmap;
+	struct onpu_queue_page __iomem *page;
 	struct onpu_fence *fence, *next;
 	u64 seqno;
 
 	lockdep_assert_held(&queue->fences.lock);
 
+	/* A user-mode queue never has any, nor a page. */
 	if (list_empty(&queue->fences.list))
 		return;
 
+	page = queue->page.bo->kmap;
 	seqno = readq(&page->seqno);
 	/* Nonsense, for instance all ones when the card is gone. */
 	if (seqno > queue->fences.seqno)
