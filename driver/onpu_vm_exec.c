@@ -156,28 +156,30 @@ int onpu_vm_bo_validate(struct drm_gpuvm_bo *vm_bo, struct drm_exec *exec)
 
 /* --- submission ------------------------------------------------------------------ */
 
-static int vm_lock_and_validate(struct onpu_vm *vm, struct onpu_vm_exec *exec,
-				unsigned int num_fences)
+/* Before the set of locks counts as complete: eviction locks others, by the same ticket. */
+static int vm_validate(struct drm_gpuvm_exec *exec)
 {
 	int ret;
 
+	ret = drm_gpuvm_validate(exec->vm, &exec->exec);
+	/* The move may have used the place that was reserved. */
+	if (!ret)
+		ret = dma_resv_reserve_fences(drm_gpuvm_resv(exec->vm), exec->num_fences);
+
+	return ret;
+}
+
+static int vm_lock_and_validate(struct onpu_vm *vm, struct onpu_vm_exec *exec,
+				unsigned int num_fences)
+{
 	exec->base = (struct drm_gpuvm_exec) {
 		.vm = &vm->base,
 		.flags = DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES,
 		.num_fences = num_fences,
+		.extra.fn = vm_validate,
 	};
 
-	ret = drm_gpuvm_exec_lock(&exec->base);
-	if (ret)
-		return ret;
-
-	ret = drm_gpuvm_validate(&vm->base, &exec->base.exec);
-	if (!ret)
-		ret = dma_resv_reserve_fences(drm_gpuvm_resv(&vm->base), num_fences);
-	if (ret)
-		drm_gpuvm_exec_unlock(&exec->base);
-
-	return ret;
+	return drm_gpuvm_exec_lock(&exec->base);
 }
 
 /**
