@@ -3,8 +3,6 @@
 #ifndef ONPU_UQ_H
 #define ONPU_UQ_H
 
-#include <onpu/mbox.h>
-
 #include "onpu_kselftest.h"
 
 static inline int lr_vm_create(int fd, uint32_t *id)

@@ -18,6 +18,7 @@
 #define ONPU_MBOX_MAGIC		0x584f424d	/* "MBOX" */
 #define ONPU_MBOX_ABI_MAJOR	1
 #define ONPU_MBOX_ABI_MINOR	1
+#define ONPU_MBOX_MINOR_SUSPEND	1		/* minor version that CTX_SUSPEND came with */
 #define ONPU_MBOX_ENTRIES	64		/* of each ring */
 
 /** A mailbox message. */
@@ -213,13 +214,6 @@ ONPU_ASSERT_SIZE(struct onpu_msg_queue_hang, 48);
 ONPU_ASSERT_SIZE(struct onpu_msg_engine_reset, 48);
 ONPU_ASSERT_SIZE(struct onpu_msg_card_status, 48);
 ONPU_ASSERT_SIZE(struct onpu_msg_log_level, 48);
-
-/** Written by the engine into the queue's address space, 64-byte aligned. */
-struct onpu_queue_ctl {
-	__u32 consumer;		/* packets completed, modulo 2^32 */
-	__u32 reserved[15];
-};
-ONPU_ASSERT_SIZE(struct onpu_queue_ctl, 64);
 
 /** What the firmware recorded when it trapped. */
 struct onpu_fw_crash {

@@ -125,6 +125,13 @@ struct onpu_stamp {
 ONPU_ASSERT_SIZE(struct onpu_stamp, 64);
 #define ONPU_STAMP_ALIGN	64
 
+/** Written by the engine into the queue's address space, 64-byte aligned. */
+struct onpu_queue_ctl {
+	__u32 consumer;		/* packets completed, modulo 2^32 */
+	__u32 reserved[15];
+};
+ONPU_ASSERT_SIZE(struct onpu_queue_ctl, 64);
+
 /** Element types; Documentation/numerics.md defines each. */
 enum onpu_dtype {
 	ONPU_DTYPE_F32 = 1,
