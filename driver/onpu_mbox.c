@@ -77,6 +77,8 @@ struct onpu_mbox {
 
 	/** @tx_lock: protects @error, @seq, @tail and @waiters */
 	spinlock_t tx_lock;
+	/** @minor: minor version of the interface that the firmware has */
+	u16 minor;
 	/** @error: why no calls are possible now, or 0 */
 	int error;
 	/** @seq: sequence number of the last request */
@@ -385,6 +387,17 @@ int onpu_mbox_ctx_destroy(struct onpu_device *odev, u32 asid)
 }
 
 /**
+ * onpu_mbox_can_suspend() - whether the firmware knows onpu_mbox_ctx_suspend()
+ * @odev: card
+ *
+ * Return: false with firmware from before that.
+ */
+bool onpu_mbox_can_suspend(struct onpu_device *odev)
+{
+	return READ_ONCE(odev->mbox->minor) >= ONPU_MBOX_MINOR_SUSPEND;
+}
+
+/**
  * onpu_mbox_ctx_suspend() - have nothing of a context execute
  * @odev: card; registers and card memory accessible
  * @asid: its number
@@ -450,6 +463,7 @@ static int onpu_mbox_hello(struct onpu_device *odev)
 			ONPU_MBOX_ABI_MAJOR, ONPU_PACKET_ABI_MAJOR);
 		return -EINVAL;
 	}
+	odev->mbox->minor = hello.mbox_minor;
 	if (hello.queues < odev->caps.queues || hello.contexts < odev->caps.contexts) {
 		drm_err(&odev->drm, "firmware serves %u queues and %u contexts of %u and %u\n",
 			hello.queues, hello.contexts, odev->caps.queues, odev->caps.contexts);

@@ -35,6 +35,7 @@
 #include <onpu/packet.h>
 
 #include "onpu_device.h"
+#include "onpu_mbox.h"
 #include "onpu_queue.h"
 #include "onpu_recovery.h"
 #include "onpu_uqueue.h"
@@ -68,11 +69,12 @@ struct onpu_uqueue {
  * onpu_uqueue_supported() - whether a card can have user-mode queues here
  * @odev: card
  *
- * Return: false when pages of doorbells are no pages of the host.
+ * Return: false when pages of doorbells are no pages of the host, or the firmware
+ * is too old.
  */
-bool onpu_uqueue_supported(const struct onpu_device *odev)
+bool onpu_uqueue_supported(struct onpu_device *odev)
 {
-	return odev->caps.doorbell_stride == PAGE_SIZE &&
+	return onpu_mbox_can_suspend(odev) && odev->caps.doorbell_stride == PAGE_SIZE &&
 	       PAGE_ALIGNED(odev->caps.doorbell_offset);
 }
 
@@ -144,6 +146,7 @@ void onpu_uqueue_free(struct onpu_uqueue *uqueue)
 {
 	if (!uqueue)
 		return;
+	mutex_destroy(&uqueue->lock);
 	__free_page(uqueue->dummy);
 	kfree(uqueue);
 }

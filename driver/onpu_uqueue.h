@@ -13,7 +13,7 @@ struct onpu_queue;
 struct onpu_uqueue;
 struct vm_area_struct;
 
-bool onpu_uqueue_supported(const struct onpu_device *odev);
+bool onpu_uqueue_supported(struct onpu_device *odev);
 int onpu_uqueue_check(struct onpu_device *odev, const struct drm_onpu_queue_create *args);
 struct onpu_uqueue *onpu_uqueue_alloc(const struct drm_onpu_queue_create *args);
 void onpu_uqueue_free(struct onpu_uqueue *uqueue);
