@@ -18,9 +18,9 @@
  * Death: the first cause stays. The same way serves for a fault that the
  * firmware reports, for a job that runs too long and for destruction.
  *
- * Watchdog: the card writes the time into the page when it starts a job, so
- * the watchdog compares that with the device time and counts running time
- * only. Waiting for a slot is bounded too, generously: fences must signal.
+ * Watchdog: the card writes the time into the page when it starts a job, and the
+ * watchdog compares that with the device time. Of a job that was started too long
+ * ago it asks the firmware how long it has run: others may have had its slot. Waiting for a slot is bounded too, generously: fences must signal.
  *
  * Locking: &onpu_queue_mgr.queues is locked by its own xa_lock. States and
  * fences of a queue are under &onpu_queue.fences.lock (hard interrupt). There
@@ -539,16 +539,22 @@ void onpu_queue_watch(struct onpu_queue *queue)
 			   max(msecs_to_jiffies(ms), 1ul));
 }
 
+static bool onpu_queue_status(struct onpu_queue *queue, struct onpu_msg_queue_status *status)
+{
+	struct onpu_msg resp;
+
+	BUILD_BUG_ON(sizeof(*status) != sizeof(resp.payload));
+	if (onpu_queue_call(queue, ONPU_MSG_QUEUE_STATUS, &resp))
+		return false;
+	memcpy(status, resp.payload, sizeof(*status));
+	return true;
+}
+
 static bool onpu_queue_has_slot(struct onpu_queue *queue)
 {
 	struct onpu_msg_queue_status status;
-	struct onpu_msg resp;
 
-	BUILD_BUG_ON(sizeof(status) != sizeof(resp.payload));
-	if (onpu_queue_call(queue, ONPU_MSG_QUEUE_STATUS, &resp))
-		return false;
-	memcpy(&status, resp.payload, sizeof(status));
-	return status.state != ONPU_QSTATE_UNBOUND;
+	return onpu_queue_status(queue, &status) && status.state != ONPU_QSTATE_UNBOUND;
 }
 
 /* Whether the oldest job, which has not started, never will. */
@@ -571,6 +577,24 @@ static bool onpu_queue_stuck(struct onpu_queue *queue)
 	return queue->watchdog.stuck >= 2;
 }
 
+/*
+ * Whether the oldest job, which was started that long ago, has run for that long. Time that
+ * others had its slot does not count; to stand at a WAIT does, for a fence must signal.
+ */
+static bool onpu_queue_ran(struct onpu_queue *queue, u64 limit)
+{
+	struct onpu_msg_queue_status status;
+
+	/* A firmware that does not answer is seen to elsewhere. */
+	if (!onpu_queue_status(queue, &status) || status.state == ONPU_QSTATE_UNBOUND)
+		return false;
+	if (status.state != ONPU_QSTATE_RUNNING)
+		return true;
+	/* Without progress it may not count as busy, and the other way round. */
+	return (u64)status.stalled_us * NSEC_PER_USEC >= limit ||
+	       status.busy_ns - queue->watchdog.busy_ns >= limit;
+}
+
 /* Whether the oldest job has run, or waited, for too long. */
 static bool onpu_queue_hangs(struct onpu_queue *queue, u64 seqno)
 {
@@ -583,9 +607,11 @@ static bool onpu_queue_hangs(struct onpu_queue *queue, u64 seqno)
 	/* Nothing can be said of a card that does not answer. */
 	if (now == ~0ull)
 		return false;
-	if (start)
-		return now > start && now - start >= limit;
-	return onpu_queue_stuck(queue);
+	if (!start)
+		return onpu_queue_stuck(queue);
+	if (now <= start || now - start < limit)
+		return false;
+	return now - start >= ONPU_WAIT_FACTOR * limit || onpu_queue_ran(queue, limit);
 }
 
 static void onpu_queue_watchdog(struct work_struct *work)
@@ -594,6 +620,7 @@ static void onpu_queue_watchdog(struct work_struct *work)
 						watchdog.work);
 	struct onpu_device *odev = queue->odev;
 	bool cookie = dma_fence_begin_signalling();
+	struct onpu_msg_queue_status status;
 	u64 seqno;
 	int idx;
 
@@ -607,9 +634,12 @@ static void onpu_queue_watchdog(struct work_struct *work)
 		goto out_exit;
 
 	if (seqno != queue->watchdog.seqno) {
-		queue->watchdog.seqno = seqno;
-		queue->watchdog.since = jiffies;
-		queue->watchdog.stuck = 0;
+		if (onpu_queue_status(queue, &status)) {
+			queue->watchdog.seqno = seqno;
+			queue->watchdog.since = jiffies;
+			queue->watchdog.stuck = 0;
+			queue->watchdog.busy_ns = status.busy_ns;
+		}
 	} else if (onpu_queue_hangs(queue, seqno)) {
 		drm_dbg(&odev->drm, "queue %u (%s): job %llu hangs\n",
 			queue->index, queue->name, seqno);
@@ -713,11 +743,9 @@ static void onpu_queue_fini_sched(struct onpu_queue *queue)
 static u64 onpu_queue_user_busy_ns(struct onpu_queue *queue)
 {
 	struct onpu_msg_queue_status status;
-	struct onpu_msg resp;
 
-	if (onpu_queue_call(queue, ONPU_MSG_QUEUE_STATUS, &resp))
+	if (!onpu_queue_status(queue, &status))
 		return 0;
-	memcpy(&status, resp.payload, sizeof(status));
 	/* Whatever it says, a sum must not run backwards. */
 	return min_t(u64, status.busy_ns, S64_MAX / ONPU_MAX_QUEUES);
 }

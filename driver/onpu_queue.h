@@ -179,6 +179,8 @@ struct onpu_queue {
 		u64 seqno;
 		/** @watchdog.since: jiffies when it first saw that job; used by the work only */
 		unsigned long since;
+		/** @watchdog.busy_ns: what the queue had run by then; used by the work only */
+		u64 busy_ns;
 		/** @watchdog.stuck: looks that found that job with a slot and not started */
 		u32 stuck;
 	} watchdog;

@@ -96,6 +96,44 @@ TEST_F_TIMEOUT(hang, others_compute_meanwhile, 60)
 	EXPECT_EQ(0, onpu_sync_wait(self->env.fd, self->env.sync));
 }
 
+/* More jobs than slots, which take turns: each is under way for longer than it may run. */
+TEST_F_TIMEOUT(hang, the_time_of_others_does_not_count, 100)
+{
+	enum { QUEUES = 40, FILLS = 60 };
+	uint32_t queues[QUEUES], syncs[QUEUES];
+	struct onpu_buf buf;
+	int64_t start, alone, together;
+	int limit_ms;
+
+	ASSERT_EQ(0, onpu_buf_new(&self->env, MIB(16), DRM_ONPU_BO_VRAM, &buf));
+	for (int i = 0; i < FILLS; i++)
+		onpu_add(&self->env, pkt_fill(buf.va, MIB(16), (uint32_t)i));
+	onpu_set_timeout(10000);
+	start = onpu_now();
+	ASSERT_EQ(0, onpu_run(&self->env));
+	alone = onpu_now() - start;
+	limit_ms = (int)(alone * 6 / 1000000) + 20;
+	for (int i = 0; i < QUEUES; i++) {
+		ASSERT_EQ(0, onpu_queue_create(self->env.fd, self->env.vm,
+					       DRM_ONPU_PRIORITY_MEDIUM, &queues[i]));
+		syncs[i] = onpu_sync_create(self->env.fd, false);
+	}
+	onpu_set_timeout((unsigned int)limit_ms);
+	start = onpu_now();
+	for (int i = 0; i < QUEUES; i++)
+		ASSERT_EQ(0, onpu_submit(self->env.fd, queues[i], self->env.cmd.va, FILLS, 0,
+					 syncs[i]));
+	for (int i = 0; i < QUEUES; i++) {
+		ASSERT_EQ(0, onpu_sync_wait(self->env.fd, syncs[i]));
+		EXPECT_EQ(1, onpu_sync_status(self->env.fd, syncs[i]));
+	}
+	together = onpu_now() - start;
+	TH_LOG("%lld ms alone, limit %d ms, %lld ms together", (long long)alone / 1000000,
+	       limit_ms, (long long)together / 1000000);
+	/* Else it has shown nothing. */
+	EXPECT_LT(limit_ms, together / 1000000);
+}
+
 TEST_F_TIMEOUT(hang, only_running_counts, 60)
 {
 	struct drm_onpu_queue_get_state state;
