@@ -20,7 +20,8 @@
  *
  * Watchdog: the card writes the time into the page when it starts a job, and the
  * watchdog compares that with the device time. Of a job that was started too long
- * ago it asks the firmware how long it has run: others may have had its slot. Waiting for a slot is bounded too, generously: fences must signal.
+ * ago it asks the firmware how long it has run, for others may have had its slot.
+ * Waiting for a slot is bounded too, generously: fences must signal.
  *
  * Locking: &onpu_queue_mgr.queues is locked by its own xa_lock. States and
  * fences of a queue are under &onpu_queue.fences.lock (hard interrupt). There
