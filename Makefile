@@ -10,7 +10,7 @@ BUILD := tools/build/build
 
 .DEFAULT_GOAL := help
 .PHONY: help deps build qemu firmware module libaccel tools check coverage demo vm bench lint \
-	matrix install clean distclean
+	matrix install install-dkms clean distclean
 
 help:
 	@echo 'Targets:'
@@ -28,6 +28,7 @@ help:
 	@echo '  lint       checkpatch, sparse, W=1 and the rules of the tree'
 	@echo '  matrix     onpu.ko for every kernel that the package archive has: a table'
 	@echo '  install    install libaccel, the tools and the firmware image (below /usr/local; DESTDIR)'
+	@echo '  install-dkms  build and install the module with dkms, for this kernel and those to come'
 	@echo '  clean      remove what was built in this clone'
 	@echo '  distclean  remove the cache folder too (QEMU, kernel; shared by all clones)'
 
@@ -72,6 +73,9 @@ vm: build
 install: deps
 	@$(BUILD) user
 	@meson install --no-rebuild -C "$${ONPU_BUILD:-build}/gcc" $(if $(DESTDIR),--destdir "$(DESTDIR)")
+
+install-dkms:
+	@packaging/dkms/install $(if $(DESTDIR),--destdir "$(DESTDIR)")
 
 clean:
 	@rm -rf "$${ONPU_BUILD:-build}"
