@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Finds the cards: /sys/class/accel/accelN whose device is a PCI function bound
- * to our driver, sorted by PCI address (minor numbers depend on probe order).
+ * to our driver, sorted by PCI address (minor numbers depend on probe order); or
+ * those that stand in for them (os.h).
  *
  * Locking: none, sysfs is read afresh each time.
  */
@@ -84,7 +85,7 @@ static int compare(const void *a, const void *b)
 	return strcmp(x->node, y->node);
 }
 
-int find_devices(struct found_device *found, unsigned int max)
+static int find_in_sysfs(struct found_device *found, unsigned int max)
 {
 	char path[PATH_MAX];
 	unsigned int count = 0;
@@ -104,4 +105,14 @@ int find_devices(struct found_device *found, unsigned int max)
 	closedir(dir);
 	qsort(found, count, sizeof(*found), compare);
 	return (int)count;
+}
+
+int find_devices(struct found_device *found, unsigned int max)
+{
+	char problem[400] = "";
+	int ret = os_devices(found, max, problem, sizeof(problem));
+
+	if (ret == -ENOSYS)
+		return find_in_sysfs(found, max);
+	return ret < 0 ? fail(ret, "%s", problem) : ret;
 }

@@ -22,6 +22,9 @@
 
 #include "accel/accel.h"
 
+#include "os.h"
+#include "va.h"
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* ---- error.c ---- */
@@ -42,15 +45,6 @@ void log_print(enum log_level level, const char *format, ...)
 
 #define DEVICES_MAX 256
 #define DRIVER_NAME "onpu"
-
-/* A card as sysfs tells of it. */
-struct found_device {
-	unsigned int pci[4];	/* domain, bus, device, function */
-	char pci_address[16];
-	char node[32];
-	uint32_t vendor_id;
-	uint32_t device_id;
-};
 
 /* Finds the cards in PCI order; returns their number or -errno. */
 int find_devices(struct found_device *found, unsigned int max);
@@ -96,25 +90,6 @@ int device_query(const struct accel_device *device, uint32_t type, void *data, u
 int fork_register(struct accel_device *device);
 void fork_unregister(struct accel_device *device);
 unsigned int fork_generation(void);
-
-/* ---- va.c: address ranges of a context ---- */
-
-struct va_range {
-	uint64_t start;
-	uint64_t end;
-	struct va_range *next;
-};
-
-/* Free ranges by rising address, never adjacent. */
-struct va_space {
-	struct va_range *free;
-};
-
-int va_init(struct va_space *space, uint64_t start, uint64_t end);
-void va_fini(struct va_space *space);
-/* Reserves @size bytes; NULL when there is no such range or no memory. */
-struct va_range *va_alloc(struct va_space *space, uint64_t size, uint64_t align);
-void va_free(struct va_space *space, struct va_range *range);
 
 /* ---- context.c ---- */
 

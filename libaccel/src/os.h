@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Everything that libaccel asks of the kernel goes through these few functions, so
- * that the tests can put a kernel of their own below the library.
+ * that there can be something else below the library: the model of the card in the process itself
+ * (../model), and what the tests put there.
  */
 #ifndef ACCEL_OS_H
 #define ACCEL_OS_H
@@ -9,6 +10,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* A card as sysfs tells of it. */
+struct found_device {
+	unsigned int pci[4];	/* domain, bus, device, function */
+	char pci_address[16];
+	char node[32];
+	uint32_t vendor_id;
+	uint32_t device_id;
+};
+
+/*
+ * The cards of something that is no kernel, by rising PCI address; their number. -ENOSYS: there is the
+ * kernel, look in sysfs. Any other error is told in @problem. Called before all that follows.
+ */
+int os_devices(struct found_device *found, unsigned int max, char *problem, size_t room);
 
 /* Where sysfs is mounted. */
 const char *os_sys_root(void);
@@ -33,5 +49,23 @@ int os_wait_fences(int fd, bool all, uint64_t deadline);
 uint64_t os_memlock_limit(void);
 /* CLOCK_MONOTONIC, the clock of syncobj deadlines. */
 uint64_t os_now_ns(void);
+
+/* The same of one who is below the library. */
+struct os_ops {
+	int (*devices)(struct found_device *found, unsigned int max);
+	int (*open)(const char *path);
+	void (*close)(int fd);
+	int (*ioctl)(int fd, unsigned long request, void *arg);
+	int (*mmap)(int fd, uint64_t offset, size_t size, void **pointer);
+	void (*munmap)(void *pointer, size_t size);
+	void (*exporter)(int fd, char *name, size_t room);
+	int (*wait_fences)(int fd, bool all, uint64_t deadline);
+};
+
+/*
+ * What libaccel-model exports, to libaccel of the same version only: sets itself up as @device (the
+ * value of ACCEL_DEVICE) says, or returns NULL and tells the @problem. Called once.
+ */
+const struct os_ops *accel_model_os_1(const char *device, char *problem, size_t room);
 
 #endif

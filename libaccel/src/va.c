@@ -6,8 +6,10 @@
  *
  * Locking: the caller's (the context's lock).
  */
-#include "internal.h"
+#include "va.h"
 
+#include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 static struct va_range *new_range(uint64_t start, uint64_t end, struct va_range *next)

@@ -10,7 +10,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#ifdef ACCEL_TEST_FAKE
+#if defined(ACCEL_TEST_FAKE) || defined(ACCEL_TEST_MODEL)
 #include "../../libaccel/src/os.h"
 #endif
 
@@ -132,7 +132,7 @@ static int find_fd(void)
 		if (length < 0)
 			continue;
 		target[length] = '\0';
-		if (!strncmp(target, "/dev/accel/", 11) && atoi(entry->d_name) > fd)
+		if ((!strncmp(target, "/dev/accel/", 11) || !strncmp(target, "/memfd:onpu-card", 16)) && atoi(entry->d_name) > fd)
 			fd = atoi(entry->d_name);
 	}
 	closedir(dir);
@@ -142,7 +142,11 @@ static int find_fd(void)
 
 int raw_ioctl(unsigned long request, void *arg)
 {
+#ifdef ACCEL_TEST_MODEL
+	return os_ioctl(find_fd(), request, arg);
+#else
 	return ioctl(find_fd(), request, arg) ? -errno : 0;
+#endif
 }
 
 #endif
@@ -164,7 +168,7 @@ void steal_mapping(struct accel_buffer *buffer)
 
 int run_named_group(const char *name, const struct CMUnitTest *tests, size_t count)
 {
-#ifndef ACCEL_TEST_FAKE
+#if !defined(ACCEL_TEST_FAKE) && !defined(ACCEL_TEST_MODEL)
 	if (!getenv("CMOCKA_MESSAGE_OUTPUT"))
 		cmocka_set_message_output(CM_OUTPUT_TAP);
 #endif

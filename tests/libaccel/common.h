@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the tests of libaccel share. The same programs run in the VM on the card, and on
- * the host (ACCEL_TEST_FAKE) on a kernel of the test's own.
+ * What the tests of libaccel share. The same programs run in the VM on the card, on the host on
+ * the model in the process (ACCEL_TEST_MODEL), and (ACCEL_TEST_FAKE) on a kernel of the test's own.
  */
 #ifndef COMMON_H
 #define COMMON_H

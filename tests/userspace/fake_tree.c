@@ -40,6 +40,15 @@ static void make_root(void)
 	atexit(remove_root);
 }
 
+int os_devices(struct found_device *found, unsigned int max, char *problem, size_t room)
+{
+	(void)found;
+	(void)max;
+	(void)problem;
+	(void)room;
+	return -ENOSYS;
+}
+
 const char *os_sys_root(void)
 {
 	pthread_once(&once, make_root);
