@@ -81,7 +81,11 @@ def _die_with_parent():
 def _accel_args(config):
     if config.accel == "kvm":
         return ["-accel", "kvm", "-cpu", config.cpu or "host"]
-    return ["-accel", "tcg,thread=multi", "-cpu", config.cpu or "max"]
+    # An emulated CPU has no fast string instructions: it goes byte by byte. One that does not claim to
+    # have them is given loops over words: the guest clears user memory in a tenth of the time,
+    # and copies to it in a third.
+    words = "max," + ",".join(f"-{name}" for name in ("erms", "fsrm", "fsrs", "fsrc", "fzrm"))
+    return ["-accel", "tcg,thread=multi", "-cpu", config.cpu or words]
 
 
 def _tsc_khz():
