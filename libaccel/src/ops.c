@@ -102,6 +102,89 @@ int accel_copy(struct accel_queue *queue, struct accel_buffer *target, uint64_t 
 	return ret ? ret : queue_submit_wait(queue, &submission);
 }
 
+/* Of one side of a copy of rows: checked, with its extent filled in. */
+static int check_rows(const struct accel_queue *queue, const char *name, struct rows *side, bool write)
+{
+	uint64_t extent;
+
+	if (side->rows <= 1)
+		side->stride = side->row_bytes;
+	if (__builtin_mul_overflow(side->rows ? side->rows - 1 : 0, side->stride, &extent) ||
+	    __builtin_add_overflow(extent, side->row_bytes, &extent))
+		return fail(-EINVAL, "%s: the rows reach beyond 2^64 bytes", name);
+	side->extent = side->rows && side->row_bytes ? extent : 0;
+	return check_range(queue, name, side->buffer, side->offset, side->extent, write);
+}
+
+static int build_copy_2d(struct accel_queue *queue, struct rows *target, struct rows *source,
+			 struct onpu_packet *packet)
+{
+	int ret = queue_check(queue);
+
+	if (ret)
+		return ret;
+	if (!(queue->context->device->caps.opcodes & 1u << ONPU_OP_COPY_2D))
+		return fail(-EOPNOTSUPP, "the card does not know copies of rows");
+	if (target->rows > UINT32_MAX)
+		return fail(-EINVAL, "%" PRIu64 " rows are more than 2^32 - 1", target->rows);
+	if (target->rows > 1 && target->stride < target->row_bytes)
+		return fail(-EINVAL, "target: pitch %" PRIu64 " is less than a row of %" PRIu64 " bytes",
+			    target->stride, target->row_bytes);
+	ret = check_rows(queue, "target", target, true);
+	if (!ret)
+		ret = check_rows(queue, "source", source, false);
+	if (ret)
+		return ret;
+	*packet = (struct onpu_packet){ .opcode = ONPU_OP_COPY_2D };
+	packet->copy_2d.dst_va = buffer_va(target->buffer) + target->offset;
+	packet->copy_2d.src_va = buffer_va(source->buffer) + source->offset;
+	packet->copy_2d.dst_pitch = target->stride;
+	packet->copy_2d.src_pitch = source->stride;
+	packet->copy_2d.row_bytes = target->row_bytes;
+	packet->copy_2d.rows = (uint32_t)target->rows;
+	/* Rows without bytes between them are one. */
+	if (source->stride <= source->row_bytes && source->extent) {
+		source->row_bytes = source->extent;
+		source->rows = 1;
+	}
+	if (target->extent && rows_overlap(target, source))
+		return fail(-EINVAL, "target and source overlap");
+	return 0;
+}
+
+int accel_copy_2d_async(struct accel_queue *queue, struct accel_buffer *target,
+			uint64_t target_offset, uint64_t target_pitch, struct accel_buffer *source,
+			uint64_t source_offset, uint64_t source_pitch, uint64_t row_bytes,
+			uint64_t rows, struct accel_event **event)
+{
+	struct accel_buffer *const buffers[] = { target, source };
+	struct rows to = { target, target_offset, rows, row_bytes, target_pitch, 0 };
+	struct rows from = { source, source_offset, rows, row_bytes, source_pitch, 0 };
+	struct onpu_packet packet;
+	const struct submission submission = { &packet, 1, NULL, 0, buffers, 2, NULL };
+	int ret;
+
+	api_begin(__func__);
+	ret = build_copy_2d(queue, &to, &from, &packet);
+	return ret ? ret : queue_submit_event(queue, &submission, event);
+}
+
+int accel_copy_2d(struct accel_queue *queue, struct accel_buffer *target, uint64_t target_offset,
+		  uint64_t target_pitch, struct accel_buffer *source, uint64_t source_offset,
+		  uint64_t source_pitch, uint64_t row_bytes, uint64_t rows)
+{
+	struct accel_buffer *const buffers[] = { target, source };
+	struct rows to = { target, target_offset, rows, row_bytes, target_pitch, 0 };
+	struct rows from = { source, source_offset, rows, row_bytes, source_pitch, 0 };
+	struct onpu_packet packet;
+	const struct submission submission = { &packet, 1, NULL, 0, buffers, 2, NULL };
+	int ret;
+
+	api_begin(__func__);
+	ret = build_copy_2d(queue, &to, &from, &packet);
+	return ret ? ret : queue_submit_wait(queue, &submission);
+}
+
 static int build_fill(struct accel_queue *queue, struct accel_buffer *buffer, uint64_t offset,
 		      uint64_t size, uint32_t pattern, struct onpu_packet *packet)
 {

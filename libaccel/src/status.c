@@ -111,7 +111,7 @@ static const char *opcode_name(uint32_t opcode)
 		[ONPU_OP_NOP] = "NOP", [ONPU_OP_MATMUL] = "MATMUL", [ONPU_OP_COPY] = "COPY",
 		[ONPU_OP_FILL] = "FILL", [ONPU_OP_CALL] = "CALL", [ONPU_OP_WAIT] = "WAIT",
 		[ONPU_OP_SIGNAL] = "SIGNAL", [ONPU_OP_BARRIER] = "BARRIER",
-		[ONPU_OP_TIMESTAMP] = "TIMESTAMP",
+		[ONPU_OP_TIMESTAMP] = "TIMESTAMP", [ONPU_OP_COPY_2D] = "COPY_2D",
 	};
 
 	return opcode < ARRAY_SIZE(names) && names[opcode] ? names[opcode] : "?";

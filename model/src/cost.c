@@ -75,14 +75,25 @@ void onpu_cost_add_matmul(struct onpu_demand *demand, uint32_t m, uint32_t n, ui
 	onpu_cost_add(&demand->ops, 2ull * m * n * k);
 }
 
-/* Bytes of rows below an offset. */
+/* Bytes of rows below an offset; rows that overlap count each for itself. */
 static uint64_t bytes_below(uint64_t offset, uint64_t rows, uint64_t len, uint64_t stride)
 {
-	uint64_t row = rows > 1 ? offset / stride : 0, rest = rows > 1 ? offset % stride : offset;
+	uint64_t whole = 0, begun, n;
 
-	if (row >= rows)
-		return rows * len;
-	return row * len + (rest < len ? rest : len);
+	if (rows <= 1 || !stride)
+		return rows * (offset < len ? offset : len);
+	/* The first rows lie below it, the next ones in part, each by a stride less. */
+	if (offset >= len)
+		whole = (offset - len) / stride + 1;
+	begun = offset ? (offset - 1) / stride + 1 : 0;
+	if (whole > rows)
+		whole = rows;
+	if (begun > rows)
+		begun = rows;
+	if (begun <= whole)
+		return whole * len;
+	n = begun - whole;
+	return whole * len + n * (offset - whole * stride) - stride * (n * (n - 1) / 2);
 }
 
 uint64_t onpu_cost_row_bytes(uint64_t from, uint64_t to, uint64_t rows, uint64_t len,

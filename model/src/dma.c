@@ -166,6 +166,9 @@ static enum step translate_access(struct onpu_slot *slot, unsigned int access)
 			}
 		}
 		step = translate_row(slot, access, &pos, end, total);
+		/* The page may begin before the row; nobody asked for that part of it. */
+		if (step == STEP_FAULT && slot->fault.va < acc->va + start)
+			slot->fault.va = acc->va + start;
 		if (step != STEP_OK)
 			return step;
 	}
@@ -577,32 +580,33 @@ void onpu_view_store32(const struct onpu_view *view, uint32_t value)
 		gemm_view_write(view, 0, &value, sizeof(value));
 }
 
-/* Copies [off, off + len) from one view to the same place of another; stream: see stream.c. */
-void onpu_view_copy(const struct onpu_view *dst, const struct onpu_view *src, uint64_t off,
-		    uint64_t len, bool stream)
+/* Copies len bytes from a place of one view to a place of another; stream: see stream.c. */
+void onpu_view_copy(const struct onpu_view *dst, const struct onpu_view *src, uint64_t dst_off,
+		    uint64_t src_off, uint64_t len, bool stream)
 {
-	const struct onpu_seg *d = &dst->segs[find_seg(dst, off)];
-	const struct onpu_seg *s = &src->segs[find_seg(src, off)];
+	const struct onpu_seg *d = &dst->segs[find_seg(dst, dst_off)];
+	const struct onpu_seg *s = &src->segs[find_seg(src, src_off)];
 
 	while (len) {
 		uint64_t n = len, left;
 
-		left = d->off + d->len - off;
+		left = d->off + d->len - dst_off;
 		if (n > left)
 			n = left;
-		left = s->off + s->len - off;
+		left = s->off + s->len - src_off;
 		if (n > left)
 			n = left;
 		/* The guest may name the same bytes twice; then the result is undefined. */
 		if (stream)
-			onpu_stream_copy(d->ptr + (off - d->off), s->ptr + (off - s->off), n);
+			onpu_stream_copy(d->ptr + (dst_off - d->off), s->ptr + (src_off - s->off), n);
 		else
-			memmove(d->ptr + (off - d->off), s->ptr + (off - s->off), n);
-		off += n;
+			memmove(d->ptr + (dst_off - d->off), s->ptr + (src_off - s->off), n);
+		dst_off += n;
+		src_off += n;
 		len -= n;
-		if (off == d->off + d->len)
+		if (dst_off == d->off + d->len)
 			d++;
-		if (off == s->off + s->len)
+		if (src_off == s->off + s->len)
 			s++;
 	}
 	if (stream)

@@ -181,7 +181,8 @@ static void count(struct onpu_slot *slot, const uint64_t ns[ONPU_ENGINES])
 
 static bool has_engine(uint8_t opcode)
 {
-	return opcode == ONPU_OP_MATMUL || opcode == ONPU_OP_COPY || opcode == ONPU_OP_FILL;
+	return opcode == ONPU_OP_MATMUL || opcode == ONPU_OP_COPY || opcode == ONPU_OP_COPY_2D ||
+	       opcode == ONPU_OP_FILL;
 }
 
 /* A packet has done its work: when did it run? */

@@ -221,7 +221,7 @@ struct onpu_slot {
 	struct onpu_matmul_desc desc;
 	struct onpu_matmul_desc item;	/* of a batch: one matmul, with addresses of its own */
 	struct matmul_progress mm;
-	uint64_t done;			/* bytes of a COPY or FILL */
+	uint64_t done;			/* bytes of a COPY, COPY_2D or FILL */
 	uint32_t work;			/* cost of the last step, in turn units */
 	uint64_t wait_since;		/* 0: not waiting */
 	uint64_t call_va;		/* next packet of the called buffer */
@@ -408,8 +408,8 @@ void onpu_view_write(const struct onpu_view *view, uint64_t off, const void *src
 uint64_t onpu_view_load64(const struct onpu_view *view);
 void onpu_view_store64(const struct onpu_view *view, uint64_t value);
 void onpu_view_store32(const struct onpu_view *view, uint32_t value);
-void onpu_view_copy(const struct onpu_view *dst, const struct onpu_view *src, uint64_t off,
-		    uint64_t len, bool stream);
+void onpu_view_copy(const struct onpu_view *dst, const struct onpu_view *src, uint64_t dst_off,
+		    uint64_t src_off, uint64_t len, bool stream);
 void onpu_view_fill(const struct onpu_view *dst, uint64_t off, uint64_t len, uint32_t pattern,
 		    bool stream);
 
@@ -417,6 +417,7 @@ void onpu_view_fill(const struct onpu_view *dst, uint64_t off, uint64_t len, uin
 enum step onpu_packet_decode(struct onpu_slot *slot);
 enum step onpu_packet_execute(struct onpu_slot *slot);
 bool onpu_packet_priv(const struct onpu_slot *slot);
+uint64_t onpu_packet_bytes(const struct onpu_packet *p);
 enum step onpu_matmul_prepare(struct onpu_slot *slot);
 enum step onpu_matmul_execute(struct onpu_slot *slot);
 bool onpu_matmul_progress_valid(const struct onpu_slot *slot);

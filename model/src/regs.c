@@ -115,15 +115,6 @@ static uint32_t dtype_mask(bool input)
 	return input ? in : out;
 }
 
-static uint32_t opcode_mask(void)
-{
-	uint32_t mask = 0;
-
-	for (unsigned int op = ONPU_OP_NOP; op <= ONPU_OP_TIMESTAMP; op++)
-		mask |= 1u << op;
-	return mask;
-}
-
 static uint64_t read_speed(struct onpu_card *card, uint32_t reg)
 {
 	switch (reg) {
@@ -148,7 +139,7 @@ static uint64_t read_capability(struct onpu_card *card, uint32_t reg)
 	case ONPU_REG_HW_VERSION:
 		return ONPU_HW_VERSION_MAJOR << 16 | ONPU_HW_VERSION_MINOR;
 	case ONPU_REG_OPCODES:
-		return opcode_mask();
+		return ONPU_OPCODES;
 	case ONPU_REG_CORES:
 		return card->speed.cores;
 	case ONPU_REG_DTYPES_IN:

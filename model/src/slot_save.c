@@ -132,7 +132,8 @@ bool onpu_slot_work_valid(struct onpu_slot *slot)
 		slot->mm = mm;
 		return onpu_matmul_progress_valid(slot) && demand_valid(slot);
 	case ONPU_OP_COPY:
-		return slot->done <= p->copy.size && demand_valid(slot);
+	case ONPU_OP_COPY_2D:
+		return slot->done <= onpu_packet_bytes(p) && demand_valid(slot);
 	case ONPU_OP_FILL:
 		return slot->done <= p->fill.size && slot->done % 4 == 0 && demand_valid(slot);
 	default:

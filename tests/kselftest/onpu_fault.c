@@ -187,7 +187,7 @@ TEST_F_TIMEOUT(fault, the_kernels_half_is_closed, 120)
 
 TEST_F(fault, unknown_opcodes)
 {
-	static const uint8_t opcodes[] = { 0, ONPU_OP_TIMESTAMP + 1, 31, 32, 64, 128, 255 };
+	static const uint8_t opcodes[] = { 0, ONPU_OP_COPY_2D + 1, 31, 32, 64, 128, 255 };
 
 	for (size_t i = 0; i < sizeof(opcodes); i++) {
 		MALFORMED(pkt_op(opcodes[i]), ONPU_ERR_OPCODE);
@@ -213,6 +213,9 @@ TEST_F(fault, malformed_packets)
 	BAD(pkt_op(ONPU_OP_BARRIER), packet.none.reserved[0] = 1);
 	BAD(pkt_copy(va, va + 64, 8), packet.copy.reserved[3] = 1);
 	BAD(pkt_copy(va, va + 64, 8), packet.flags = ONPU_PKT_IRQ);
+	BAD(pkt_copy_2d(va, 8, va + 64, 8, 8, 2), packet.copy_2d.reserved32 = 1);
+	BAD(pkt_copy_2d(va, 7, va + 64, 8, 8, 2), (void)0);
+	BAD(pkt_copy_2d(va, 0, va, 0, 1, UINT32_MAX), (void)0);
 	BAD(pkt_fill(va + 2, 8, 0), (void)0);
 	BAD(pkt_fill(va, 6, 0), (void)0);
 	BAD(pkt_fill(va, 8, 0), packet.fill.reserved32 = 1);

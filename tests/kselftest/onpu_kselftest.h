@@ -502,6 +502,20 @@ static inline struct onpu_packet pkt_copy(uint64_t dst, uint64_t src, uint64_t s
 	return packet;
 }
 
+static inline struct onpu_packet pkt_copy_2d(uint64_t dst, uint64_t dst_pitch, uint64_t src,
+					     uint64_t src_pitch, uint64_t row_bytes, uint32_t rows)
+{
+	struct onpu_packet packet = pkt_op(ONPU_OP_COPY_2D);
+
+	packet.copy_2d.dst_va = dst;
+	packet.copy_2d.src_va = src;
+	packet.copy_2d.dst_pitch = dst_pitch;
+	packet.copy_2d.src_pitch = src_pitch;
+	packet.copy_2d.row_bytes = row_bytes;
+	packet.copy_2d.rows = rows;
+	return packet;
+}
+
 static inline struct onpu_packet pkt_fill(uint64_t dst, uint64_t size, uint32_t pattern)
 {
 	struct onpu_packet packet = pkt_op(ONPU_OP_FILL);

@@ -94,6 +94,35 @@ TEST_F(packet, copy)
 	free(expected);
 }
 
+TEST_F(packet, copy_2d)
+{
+	static const struct {
+		uint64_t to, to_pitch, from, from_pitch, bytes;
+		uint32_t rows;
+	} copies[] = {
+		{ 0, 4096, 0, 4096, 4096, 10 }, { 50001, 333, 7, 1000, 222, 100 },
+		{ 100000, 1, 5, 0, 1, 7777 }, { 200001, 9000, 4090, 3, 8999, 50 },
+		{ MIB(2) - 1000, 4097, MIB(2) - 999, 5000, 4001, 100 }, { MIB(3), 0, 3, 0, MIB(1), 1 },
+		{ 0, 0, 0, 0, 0, 1000 }, { 0, 8, 0, 8, 8, 0 },
+	};
+	uint8_t *from = self->a.cpu, *to = self->b.cpu, *expected = calloc(1, SIZE);
+
+	ASSERT_NE(NULL, expected);
+	for (uint64_t i = 0; i < SIZE / 8; i++)
+		((uint64_t *)(void *)from)[i] = (i + 1) * 0x9e3779b97f4a7c15ull;
+	for (size_t i = 0; i < sizeof(copies) / sizeof(copies[0]); i++) {
+		onpu_add(&self->env, pkt_copy_2d(self->b.va + copies[i].to, copies[i].to_pitch,
+						 self->a.va + copies[i].from, copies[i].from_pitch,
+						 copies[i].bytes, copies[i].rows));
+		for (uint64_t r = 0; r < copies[i].rows; r++)
+			memcpy(expected + copies[i].to + r * copies[i].to_pitch,
+			       from + copies[i].from + r * copies[i].from_pitch, copies[i].bytes);
+	}
+	ASSERT_EQ(0, onpu_run(&self->env));
+	EXPECT_EQ(0, memcmp(to, expected, SIZE));
+	free(expected);
+}
+
 TEST_F(packet, signal_and_wait)
 {
 	volatile uint64_t *words = self->b.cpu;

@@ -168,6 +168,78 @@ static void copies(void **state)
 	free(result);
 }
 
+static void copies_of_rows(void **state)
+{
+	static const struct { uint64_t to, to_pitch, from, from_pitch, bytes, rows; } cases[] = {
+		{ 0, 100, 0, 100, 100, 5 }, { 3, 777, 5, 1024, 700, 90 }, { 1, 1, 9, 0, 1, 5000 },
+		{ 11, 4096, 0, 3, 4000, 60 }, { 0, 0, 1, 0, 65536, 1 }, { 70000, 8192, 13, 5000, 64, 100 },
+		{ 0, 0, 0, 0, 0, 1000 }, { 0, 5, 0, 5, 3, 0 },
+	};
+	static const uint32_t places[] = { CARD, HOST };
+	const uint64_t size = 1 << 20;
+	uint8_t *expect = malloc(size), *result = malloc(size), *p;
+	struct fixture *f = *state;
+
+	for (int pair = 0; pair < 4; pair++) {
+		struct accel_buffer *from = make_buffer(f, size, places[pair & 1]);
+		struct accel_buffer *to = make_buffer(f, size, places[pair >> 1]);
+
+		ok(accel_buffer_map(from, (void **)&p));
+		for (uint64_t i = 0; i < size; i++)
+			p[i] = (uint8_t)(i * 31 + (i >> 8));
+		memset(expect, 0, size);
+		for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+			ok(accel_copy_2d(f->queue, to, cases[i].to, cases[i].to_pitch, from, cases[i].from,
+					 cases[i].from_pitch, cases[i].bytes, cases[i].rows));
+			for (uint64_t r = 0; r < cases[i].rows; r++)
+				memcpy(expect + cases[i].to + r * cases[i].to_pitch,
+				       p + cases[i].from + r * cases[i].from_pitch, cases[i].bytes);
+			ok(accel_buffer_read(to, 0, result, size));
+			assert_memory_equal(result, expect, size);
+		}
+		accel_buffer_destroy(from);
+		accel_buffer_destroy(to);
+	}
+	free(expect);
+	free(result);
+}
+
+static void copy_of_rows_errors(void **state)
+{
+	struct fixture *f = *state;
+	struct accel_buffer *a = make_buffer(f, 1000, CARD), *b = make_buffer(f, 2000, HOST);
+	struct accel_buffer *fixed = make_buffer(f, 2000, CARD | READONLY);
+	struct accel_event *event = NULL;
+
+	fails(accel_copy_2d(NULL, a, 0, 1, b, 0, 1, 1, 1), -EINVAL);
+	fails(accel_copy_2d(f->queue, NULL, 0, 1, b, 0, 1, 1, 1), -EINVAL);
+	fails(accel_copy_2d(f->queue, a, 0, 100, NULL, 0, 100, 100, 10), -EINVAL);
+	fails(accel_copy_2d(f->queue, a, 1, 100, b, 0, 100, 100, 10), -EINVAL);
+	expect_detail("accel_copy_2d: target: offset 1 + 1000 bytes is outside the buffer of 1000 bytes");
+	fails(accel_copy_2d(f->queue, a, 0, 100, b, 0, 212, 100, 10), -EINVAL);
+	expect_detail("source: offset 0 + 2008 bytes");
+	fails(accel_copy_2d(f->queue, a, 0, 99, b, 0, 100, 100, 2), -EINVAL);
+	expect_detail("target: pitch 99 is less than a row of 100 bytes");
+	fails(accel_copy_2d(f->queue, a, 0, UINT64_MAX, b, 0, 1, 1, 3), -EINVAL);
+	fails(accel_copy_2d(f->queue, a, 0, 1, b, 0, UINT64_MAX, 1, 3), -EINVAL);
+	expect_detail("source: the rows reach beyond 2^64 bytes");
+	fails(accel_copy_2d(f->queue, a, 0, 1, b, 0, 1, 1, 1ull << 32), -EINVAL);
+	fails(accel_copy_2d(f->queue, a, UINT64_MAX, 1, b, 0, 1, 1, 1), -EINVAL);
+	/* Interleaved rows of one buffer; and such that meet. */
+	ok(accel_copy_2d(f->queue, b, 0, 100, b, 50, 100, 50, 20));
+	fails(accel_copy_2d(f->queue, b, 0, 100, b, 50, 100, 51, 19), -EINVAL);
+	expect_detail("overlap");
+	fails(accel_copy_2d(f->queue, b, 100, 50, b, 90, 0, 50, 20), -EINVAL);
+	fails(accel_copy_2d(f->queue, b, 0, 100, b, 60, 10, 50, 10), -EINVAL);
+	ok(accel_copy_2d_async(f->queue, b, 0, 50, b, 1900, 3, 50, 17, &event));
+	ok(accel_event_wait(event, -1));
+	accel_event_destroy(event);
+	fails(accel_copy_2d(f->queue, fixed, 0, 1, b, 0, 1, 1, 1), -EACCES);
+	accel_buffer_destroy(fixed);
+	accel_buffer_destroy(a);
+	accel_buffer_destroy(b);
+}
+
 static void copy_errors(void **state)
 {
 	struct fixture *f = *state;
@@ -278,6 +350,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(map_unmap, setup, teardown),
 		cmocka_unit_test_setup_teardown(write_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(copies, setup, teardown),
+		cmocka_unit_test_setup_teardown(copies_of_rows, setup, teardown),
+		cmocka_unit_test_setup_teardown(copy_of_rows_errors, setup, teardown),
 		cmocka_unit_test_setup_teardown(copy_errors, setup, teardown),
 		cmocka_unit_test_setup_teardown(fills, setup, teardown),
 		cmocka_unit_test_setup_teardown(destroy_in_flight, setup, teardown),

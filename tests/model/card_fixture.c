@@ -637,6 +637,15 @@ struct onpu_packet pk_copy(uint64_t dst, uint64_t src, uint64_t size)
 				     .copy = { .dst_va = dst, .src_va = src, .size = size } };
 }
 
+struct onpu_packet pk_copy_2d(uint64_t dst, uint64_t dst_pitch, uint64_t src, uint64_t src_pitch,
+			      uint64_t row_bytes, uint32_t rows)
+{
+	return (struct onpu_packet){ .opcode = ONPU_OP_COPY_2D,
+				     .copy_2d = { .dst_va = dst, .src_va = src,
+						  .dst_pitch = dst_pitch, .src_pitch = src_pitch,
+						  .row_bytes = row_bytes, .rows = rows } };
+}
+
 struct onpu_packet pk_fill(uint64_t dst, uint64_t size, uint32_t pattern)
 {
 	return (struct onpu_packet){ .opcode = ONPU_OP_FILL,

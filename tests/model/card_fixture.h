@@ -146,6 +146,8 @@ struct onpu_packet pk_nop(void);
 struct onpu_packet pk_signal(uint64_t va, uint64_t value, bool irq);
 struct onpu_packet pk_wait(uint64_t va, uint64_t value, uint32_t op);
 struct onpu_packet pk_copy(uint64_t dst, uint64_t src, uint64_t size);
+struct onpu_packet pk_copy_2d(uint64_t dst, uint64_t dst_pitch, uint64_t src, uint64_t src_pitch,
+			      uint64_t row_bytes, uint32_t rows);
 struct onpu_packet pk_fill(uint64_t dst, uint64_t size, uint32_t pattern);
 struct onpu_packet pk_call(uint64_t va, uint32_t count);
 struct onpu_packet pk_matmul(uint64_t desc_va);

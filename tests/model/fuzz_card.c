@@ -92,7 +92,7 @@ static uint64_t some_size(struct fuzz *f)
 
 static struct onpu_packet some_packet(struct fuzz *f)
 {
-	struct onpu_packet p = { .opcode = (uint8_t)(1 + rnd(f, 9)) };
+	struct onpu_packet p = { .opcode = (uint8_t)(1 + rnd(f, 10)) };
 
 	switch (p.opcode) {
 	case ONPU_OP_MATMUL:
@@ -102,6 +102,14 @@ static struct onpu_packet some_packet(struct fuzz *f)
 		p.copy.dst_va = some_va(f);
 		p.copy.src_va = some_va(f);
 		p.copy.size = some_size(f);
+		break;
+	case ONPU_OP_COPY_2D:
+		p.copy_2d.dst_va = some_va(f);
+		p.copy_2d.src_va = some_va(f);
+		p.copy_2d.row_bytes = one_in(f, 10) ? some_size(f) : rnd(f, 300);
+		p.copy_2d.dst_pitch = p.copy_2d.row_bytes + (one_in(f, 10) ? some_size(f) : rnd(f, 300));
+		p.copy_2d.src_pitch = one_in(f, 10) ? some_size(f) : rnd(f, 300);
+		p.copy_2d.rows = one_in(f, 10) ? fx_random(f->fx) : (uint32_t)rnd(f, 100);
 		break;
 	case ONPU_OP_FILL:
 		p.fill.dst_va = some_va(f) & ~3ull;

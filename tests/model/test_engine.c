@@ -164,6 +164,7 @@ static void bytes_of_rows(void **state)
 {
 	static const uint64_t shapes[][3] = {
 		{ 1, 100, 0 }, { 1, 100, 7 }, { 3, 10, 10 }, { 5, 3, 8 }, { 2, 1, 50 }, { 7, 9, 11 },
+		{ 4, 20, 0 }, { 9, 20, 1 }, { 6, 20, 7 }, { 3, 40, 30 }, { 12, 9, 8 },
 	};
 
 	(void)state;
@@ -172,7 +173,8 @@ static void bytes_of_rows(void **state)
 		uint8_t in[128] = { 0 };
 
 		for (uint64_t r = 0; r < rows; r++)
-			memset(in + r * stride, 1, len);
+			for (uint64_t at = 0; at < len; at++)
+				in[r * stride + at]++;
 		for (uint64_t from = 0; from < 128; from++) {
 			uint64_t count = 0;
 

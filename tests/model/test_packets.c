@@ -290,12 +290,12 @@ static void reserved_fields(void **state)
 	const struct onpu_packet good[] = {
 		pk_nop(), pk_barrier(), pk_signal(VA, 1, true), pk_timestamp(VA + 8),
 		pk_wait(VA, 1, ONPU_WAIT_EQ), pk_copy(VA + 4096, VA, 64), pk_fill(VA, 64, 1),
-		pk_call(VA + 8192, 1), pk_matmul(VA + 1024),
+		pk_call(VA + 8192, 1), pk_matmul(VA + 1024), pk_copy_2d(VA + 4096, 64, VA, 64, 8, 3),
 	};
 	/* Bytes that each packet uses, beyond the opcode. */
 	const unsigned int used[][4] = {
 		{ 8, 8 }, { 8, 8 }, { 8, 24 }, { 8, 16 }, { 8, 28 }, { 8, 32 }, { 8, 28 },
-		{ 8, 20 }, { 8, 16 },
+		{ 8, 20 }, { 8, 16 }, { 8, 52 },
 	};
 	struct env e;
 
@@ -328,7 +328,7 @@ static void bad_opcodes(void **state)
 	(void)state;
 	start(&e, 0);
 	expect_packet_error(&e, (struct onpu_packet){ .opcode = 0 }, ONPU_ERR_OPCODE);
-	for (unsigned int op = ONPU_OP_TIMESTAMP + 1; op < 256; op++)
+	for (unsigned int op = ONPU_OP_COPY_2D + 1; op < 256; op++)
 		expect_packet_error(&e, (struct onpu_packet){ .opcode = (uint8_t)op },
 				    ONPU_ERR_OPCODE);
 	finish(&e);

@@ -15,8 +15,8 @@ struct expected {
 
 static const struct expected constants[] = {
 	{ ONPU_REG_MAGIC, 4, 0x55504e4f },
-	{ ONPU_REG_HW_VERSION, 4, 0x10002 },
-	{ ONPU_REG_OPCODES, 4, 0x3fe },
+	{ ONPU_REG_HW_VERSION, 4, 0x10003 },
+	{ ONPU_REG_OPCODES, 4, 0x7fe },
 	{ ONPU_REG_CORES, 4, 32 },
 	{ ONPU_REG_DTYPES_IN, 4, 0x3fde },
 	{ ONPU_REG_DTYPES_OUT, 4, 0xfe },
@@ -330,7 +330,7 @@ static void mcu_registers(void **state)
 	assert_int_equal(fx_mcu(fx, ONPU_SYS_VECTORS), 8);
 	assert_int_equal(fx_mcu(fx, ONPU_SYS_REGION_SIZE), 8 << 20);
 	assert_int_equal(fx_mcu(fx, ONPU_SYS_VRAM_SIZE_LO), 64 << 20);
-	assert_int_equal(fx_mcu(fx, ONPU_SYS_HW_VERSION), 0x10002);
+	assert_int_equal(fx_mcu(fx, ONPU_SYS_HW_VERSION), 0x10003);
 	fx_mcu_wr(fx, ONPU_SYS_QUEUES, 1);
 	assert_int_equal(fx_mcu(fx, ONPU_SYS_QUEUES), 64);
 	fx_mcu_wr(fx, ONPU_SYS_HEARTBEAT, 55);

@@ -406,6 +406,20 @@ static bool copy(struct queue *queue, const struct onpu_packet *packet)
 	return ok;
 }
 
+static bool copy_2d(struct queue *queue, const struct onpu_packet *packet)
+{
+	for (uint32_t r = 0; r < packet->copy_2d.rows; r++) {
+		struct onpu_packet row = { .opcode = ONPU_OP_COPY };
+
+		row.copy.dst_va = packet->copy_2d.dst_va + r * packet->copy_2d.dst_pitch;
+		row.copy.src_va = packet->copy_2d.src_va + r * packet->copy_2d.src_pitch;
+		row.copy.size = packet->copy_2d.row_bytes;
+		if (!copy(queue, &row))
+			return false;
+	}
+	return true;
+}
+
 static bool fill(struct queue *queue, const struct onpu_packet *packet)
 {
 	if (packet->fill.dst_va % 4 || packet->fill.size % 4)
@@ -442,6 +456,8 @@ static bool execute_opcode(struct queue *queue, const struct onpu_packet *packet
 		return matmul(queue, packet->matmul.desc_va);
 	case ONPU_OP_COPY:
 		return copy(queue, packet);
+	case ONPU_OP_COPY_2D:
+		return copy_2d(queue, packet);
 	case ONPU_OP_FILL:
 		return fill(queue, packet);
 	case ONPU_OP_SIGNAL:
@@ -1079,7 +1095,7 @@ static void vm_clear(struct file *file, struct vm *vm)
 static int query(struct file *file, struct drm_onpu_dev_query *arg)
 {
 	const struct drm_onpu_query_device device = {
-		.hw_version = 0x10000, .serial = 100 + file->card, .opcodes = 0x3fe,
+		.hw_version = 0x10000, .serial = 100 + file->card, .opcodes = ONPU_OPCODES,
 		.dtypes_in = 0x3fde, .dtypes_out = 0xfe,
 		.cores = 4, .core_clock_khz = 1000000, .dim_max = 65536, .slots = 4,
 	};

@@ -13,7 +13,7 @@
 #include "types.h"
 
 #define ONPU_PACKET_ABI_MAJOR	1
-#define ONPU_PACKET_ABI_MINOR	2
+#define ONPU_PACKET_ABI_MINOR	3
 
 #define ONPU_PACKET_SIZE	64
 #define ONPU_RING_ORDER_MIN	4	/* 16 packets */
@@ -31,7 +31,11 @@ enum onpu_opcode {
 	ONPU_OP_SIGNAL = 7,	/* stores 64 bits, then optionally interrupts */
 	ONPU_OP_BARRIER = 8,	/* everything before it in this queue is complete and visible */
 	ONPU_OP_TIMESTAMP = 9,	/* stores device time in ns, 64 bits */
+	/* From packet ABI 1.3 on. */
+	ONPU_OP_COPY_2D = 10,	/* copies rows of bytes, each side with a pitch of its own */
 };
+/* Opcodes of this version: bit n for opcode n, as ONPU_REG_OPCODES has them. */
+#define ONPU_OPCODES		((1u << (ONPU_OP_COPY_2D + 1)) - (1u << ONPU_OP_NOP))
 
 /** Packet header flags. */
 #define ONPU_PKT_IRQ		(1u << 0)	/* SIGNAL: raise the queue's interrupt vector after the store */
@@ -70,6 +74,16 @@ struct onpu_packet {
 			__u64 reserved[4];
 		} copy;
 		struct {
+			__u64 dst_va;
+			__u64 src_va;
+			__u64 dst_pitch; /* bytes from row to row; at least row_bytes */
+			__u64 src_pitch; /* any: 0 repeats one row, less than row_bytes overlaps them */
+			__u64 row_bytes; /* 0 does nothing */
+			__u32 rows;	/* 0 does nothing; 1: no pitch is looked at */
+			__u32 reserved32;
+			__u64 reserved;
+		} copy_2d;
+		struct {
 			__u64 dst_va;	/* 4-byte aligned */
 			__u64 size;	/* bytes, multiple of 4 */
 			__u32 pattern;
@@ -106,6 +120,7 @@ struct onpu_packet {
 };
 ONPU_ASSERT_SIZE(struct onpu_packet, ONPU_PACKET_SIZE);
 ONPU_ASSERT_OFFSET(struct onpu_packet, copy.dst_va, 8);
+ONPU_ASSERT_OFFSET(struct onpu_packet, copy_2d.rows, 48);
 ONPU_ASSERT_OFFSET(struct onpu_packet, stamp.va, 56);
 
 /** What ONPU_PKT_STAMP stores: when a packet ran in engine time, and what it took. */

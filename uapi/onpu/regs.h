@@ -35,7 +35,7 @@
 #define   ONPU_MAGIC			0x55504e4f /* "ONPU" */
 #define ONPU_REG_HW_VERSION		0x004 /* major << 16 | minor */
 #define   ONPU_HW_VERSION_MAJOR		1
-#define   ONPU_HW_VERSION_MINOR		2
+#define   ONPU_HW_VERSION_MINOR		3
 #define   ONPU_HW_MINOR_NULL		1 /* minor version that ONPU_PTE_NULL came with */
 #define   ONPU_HW_MINOR_ENGINES		2 /* that engine time, its registers and ONPU_PKT_STAMP came with */
 #define ONPU_REG_OPCODES		0x008 /* bit n: packet opcode n is implemented */

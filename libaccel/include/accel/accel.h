@@ -761,6 +761,29 @@ ACCEL_API int accel_copy(struct accel_queue *queue,
 			 struct accel_buffer *source, uint64_t source_offset, uint64_t size);
 
 /**
+ * Copies @p rows rows of @p row_bytes bytes; row r begins at offset + r * pitch on each side. Bytes
+ * between the rows of the target stay. @p target_pitch is at least @p row_bytes; @p source_pitch may be
+ * less: the rows that are read then overlap, and 0 repeats one row. With fewer than two rows pitches mean
+ * nothing. No row of the target may overlap a row of the source. 0 bytes or rows do nothing.
+ *
+ * Errors: -EINVAL (range, pitch, overlap, more than 2^32 - 1 rows), -EACCES (target is CARD_READONLY),
+ * -EXDEV, -ECANCELED; -EOPNOTSUPP: the card is older than this kind of copy.
+ */
+ACCEL_API int accel_copy_2d_async(struct accel_queue *queue,
+				  struct accel_buffer *target, uint64_t target_offset,
+				  uint64_t target_pitch,
+				  struct accel_buffer *source, uint64_t source_offset,
+				  uint64_t source_pitch,
+				  uint64_t row_bytes, uint64_t rows, struct accel_event **event);
+
+/** accel_copy_2d_async() and wait. */
+ACCEL_API int accel_copy_2d(struct accel_queue *queue,
+			    struct accel_buffer *target, uint64_t target_offset,
+			    uint64_t target_pitch,
+			    struct accel_buffer *source, uint64_t source_offset,
+			    uint64_t source_pitch, uint64_t row_bytes, uint64_t rows);
+
+/**
  * Stores the 32-bit @p pattern over @p size bytes. Offset and size are multiples of 4.
  *
  * Errors: -EINVAL (range, alignment), -EACCES, -EXDEV, -ECANCELED.
