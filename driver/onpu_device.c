@@ -48,6 +48,7 @@
 #include "onpu_lr.h"
 #include "onpu_migrate.h"
 #include "onpu_queue.h"
+#include "onpu_quota.h"
 #include "onpu_recovery.h"
 #include "onpu_vm.h"
 
@@ -248,6 +249,9 @@ int onpu_device_init(struct onpu_device *odev)
 	if (ret)
 		return ret;
 
+	ret = onpu_quota_init(odev);
+	if (ret)
+		return ret;
 	ret = onpu_recovery_init(odev);
 	if (ret)
 		return ret;

@@ -32,6 +32,7 @@ struct onpu_irq;
 struct onpu_mbox;
 struct onpu_migrate;
 struct onpu_queue_mgr;
+struct onpu_quotas;
 struct onpu_recovery;
 struct onpu_shrink;
 struct onpu_vram_mgr;
@@ -196,6 +197,8 @@ struct onpu_device {
 	struct onpu_mbox *mbox;
 	/** @migrate: copy engine (onpu_migrate.c) */
 	struct onpu_migrate *migrate;
+	/** @quotas: what users have (onpu_quota.c) */
+	struct onpu_quotas *quotas;
 	/** @queue_mgr: queue ids and what queues share (onpu_queue.c) */
 	struct onpu_queue_mgr *queue_mgr;
 	/** @lr_wq: brings back what long-running address spaces use (onpu_lr.c) */

@@ -152,6 +152,7 @@ static const struct drm_ioctl_desc onpu_ioctls[] = {
  *  1.1 - BO_USERPTR, VM_GET_STATE; foreign dma-bufs; DRM_ONPU_BO_CPU_VISIBLE, BO_ADVISE,
  *        BO_INFO
  *  1.2 - WAIT, QUEUE_NOTIFY; long-running address spaces and user-mode queues
+ *  1.3 - limits for each user
  */
 static const struct drm_driver onpu_driver = {
 	.driver_features = DRIVER_GEM | DRIVER_COMPUTE_ACCEL | DRIVER_SYNCOBJ |
@@ -166,7 +167,7 @@ static const struct drm_driver onpu_driver = {
 	.name = "onpu",
 	.desc = "ONPU accelerator",
 	.major = 1,
-	.minor = 2,
+	.minor = 3,
 };
 
 static int onpu_probe(struct pci_dev *pdev, const struct pci_device_id *id)

@@ -19,6 +19,7 @@
 #include "onpu_fw.h"
 #include "onpu_query.h"
 #include "onpu_queue.h"
+#include "onpu_quota.h"
 #include "onpu_uqueue.h"
 #include "onpu_user.h"
 #include "onpu_userptr.h"
@@ -80,6 +81,7 @@ static void query_limits(struct onpu_device *odev, void *data)
 	q->max_mappings = ONPU_MAX_MAPPINGS;
 	q->max_pinned_bytes = onpu_userptr_limit();
 	q->max_ring_order = onpu_uqueue_supported(odev) ? odev->caps.ring_order_max : 0;
+	onpu_quota_query(odev, q);
 }
 
 static void query_counters(struct onpu_device *odev, void *data)

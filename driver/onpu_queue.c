@@ -43,6 +43,7 @@
 #include "onpu_mbox.h"
 #include "onpu_place.h"
 #include "onpu_queue.h"
+#include "onpu_quota.h"
 #include "onpu_recovery.h"
 #include "onpu_uqueue.h"
 #include "onpu_user.h"
@@ -788,6 +789,7 @@ static void onpu_queue_teardown(struct work_struct *work)
 		onpu_queue_leave_lr(queue);
 	}
 	xa_erase(&odev->queue_mgr->queues, queue->index);
+	onpu_quota_uncharge(odev, queue->quota, ONPU_QUOTA_QUEUES);
 	onpu_queue_put(queue); /* that of the entry */
 	onpu_queue_free_memory(queue);
 	onpu_vm_put(queue->vm);
@@ -996,6 +998,7 @@ static struct onpu_queue *onpu_queue_find_room(struct onpu_file *ofile, struct o
 static int onpu_queue_publish(struct onpu_file *ofile, struct onpu_vm *vm,
 			      struct drm_onpu_queue_create *args)
 {
+	struct onpu_quota *quota;
 	struct onpu_queue *queue;
 	u32 *id = &args->id;
 	int ret;
@@ -1005,11 +1008,17 @@ static int onpu_queue_publish(struct onpu_file *ofile, struct onpu_vm *vm,
 	if (ret)
 		return ret == -EBUSY ? -ENOSPC : ret;
 
+	quota = onpu_quota_charge(ofile->odev, ONPU_QUOTA_QUEUES);
+	if (IS_ERR(quota)) {
+		ret = PTR_ERR(quota);
+		goto err_erase;
+	}
 	queue = onpu_queue_find_room(ofile, vm, args);
 	if (IS_ERR(queue)) {
 		ret = PTR_ERR(queue);
-		goto err_erase;
+		goto err_uncharge;
 	}
+	queue->quota = quota;
 	if (queue->uqueue) {
 		/* Nobody can ring before all is where it should be. */
 		onpu_lr_validate(onpu_vm_lr(vm));
@@ -1021,6 +1030,8 @@ static int onpu_queue_publish(struct onpu_file *ofile, struct onpu_vm *vm,
 	xa_store(&ofile->queues, *id, queue, GFP_KERNEL);
 	return 0;
 
+err_uncharge:
+	onpu_quota_uncharge(ofile->odev, quota, ONPU_QUOTA_QUEUES);
 err_erase:
 	xa_erase(&ofile->queues, *id);
 	return ret;

@@ -24,6 +24,7 @@ struct eventfd_ctx;
 struct onpu_bo;
 struct onpu_device;
 struct onpu_file;
+struct onpu_quota;
 struct onpu_uqueue;
 struct onpu_vm;
 
@@ -93,6 +94,8 @@ struct onpu_queue {
 	u32 index;
 	/** @id: id in @ofile, which may be another queue's when it is destroyed */
 	u32 id;
+	/** @quota: of the user whom it counts for, or NULL */
+	struct onpu_quota *quota;
 	/** @priority: enum drm_onpu_priority */
 	u32 priority;
 	/** @name: of its timeline */

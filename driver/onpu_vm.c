@@ -43,6 +43,7 @@
 #include "onpu_mbox.h"
 #include "onpu_place.h"
 #include "onpu_pt.h"
+#include "onpu_quota.h"
 #include "onpu_recovery.h"
 #include "onpu_user.h"
 #include "onpu_vm.h"
@@ -226,6 +227,7 @@ static void vm_destroy_work(struct work_struct *work)
 	mutex_unlock(&vm->lock);
 
 	ida_free(&odev->vms.asids, vm->pgt.asid);
+	onpu_quota_uncharge(odev, vm->quota, ONPU_QUOTA_VMS);
 	onpu_recovery_exit(odev);
 	/* Perhaps the last reference of the device. */
 	drm_gpuvm_put(&vm->base);
@@ -502,7 +504,9 @@ void onpu_vm_close_all(struct onpu_file *ofile)
 int onpu_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct onpu_file *ofile = file->driver_priv;
+	struct onpu_device *odev = to_onpu_device(drm);
 	struct drm_onpu_vm_create *args = data;
+	struct onpu_quota *quota;
 	struct onpu_vm *vm;
 	int ret;
 
@@ -514,14 +518,26 @@ int onpu_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_file *fi
 	if (ret)
 		return ret == -EBUSY ? -ENOSPC : ret;
 
-	vm = vm_find_room(to_onpu_device(drm), args->flags);
-	if (IS_ERR(vm)) {
-		xa_release(&ofile->vms, args->id);
-		return PTR_ERR(vm);
+	quota = onpu_quota_charge(odev, ONPU_QUOTA_VMS);
+	if (IS_ERR(quota)) {
+		ret = PTR_ERR(quota);
+		goto err_release;
 	}
+	vm = vm_find_room(odev, args->flags);
+	if (IS_ERR(vm)) {
+		ret = PTR_ERR(vm);
+		goto err_uncharge;
+	}
+	vm->quota = quota;
 
 	xa_store(&ofile->vms, args->id, vm, GFP_KERNEL);
 	return 0;
+
+err_uncharge:
+	onpu_quota_uncharge(odev, quota, ONPU_QUOTA_VMS);
+err_release:
+	xa_release(&ofile->vms, args->id);
+	return ret;
 }
 
 /**

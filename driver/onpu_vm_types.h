@@ -31,6 +31,8 @@ struct onpu_vm {
 	struct kref ref;
 	/** @odev: the card; @base holds a reference on its drm_device */
 	struct onpu_device *odev;
+	/** @quota: of the user whom it counts for, or NULL */
+	struct onpu_quota *quota;
 	/** @link: in &onpu_device.vms.list while the firmware knows the context */
 	struct list_head link;
 	/** @lock: serialises changes of what is mapped */

@@ -7,6 +7,7 @@
 
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 
 #include "onpu_kselftest.h"
 
@@ -170,6 +171,202 @@ TEST_F_TIMEOUT(limits, queues_of_the_card, 120)
 		close(fds[--files]);
 	ASSERT_EQ(0, onpu_vm_create(self->fd, &vm));
 	COMES_BACK(onpu_queue_create(self->fd, vm, DRM_ONPU_PRIORITY_MEDIUM, &id));
+}
+
+/* --- of a user ---------------------------------------------------------------- */
+
+#define NOBODY 65534
+#define SOMEBODY 65533
+
+static int set_limit(const char *name, unsigned int value)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u", value);
+	return onpu_write_file(name, text);
+}
+
+static int become(uid_t uid)
+{
+	return setgid(uid) || setuid(uid) ? -errno : 0;
+}
+
+/* A process of that user; @call says by its value what went wrong first. */
+#define USER_DOES(uid, call) ({							\
+	int child_status = -1;							\
+	pid_t child = fork();							\
+										\
+	if (!child)								\
+		_exit(become(uid) ? 99 : (call));				\
+	ASSERT_EQ(child, waitpid(child, &child_status, 0));			\
+	ASSERT_TRUE(WIFEXITED(child_status));					\
+	WEXITSTATUS(child_status);						\
+})
+
+/* By as many files as it likes, and a fork. */
+static int takes_vms(const int *fds, unsigned int max)
+{
+	uint32_t id, first;
+	int status;
+
+	for (unsigned int i = 0; i < max; i++) {
+		if (onpu_limits(fds[i % 4]).user_vms != i ||
+		    onpu_vm_create(fds[i % 4], i ? &id : &first))
+			return 1;
+	}
+	if (onpu_limits(fds[0]).max_user_vms != max || onpu_limits(fds[0]).user_vms != max)
+		return 2;
+	for (int i = 0; i < 4; i++) {
+		if (onpu_vm_create(fds[i], &id) != -EDQUOT)
+			return 3;
+	}
+	if (!fork())
+		_exit(onpu_vm_create(fds[0], &id) == -EDQUOT ? 0 : 1);
+	wait(&status);
+	if (status)
+		return 4;
+	/* One comes, one goes: what is on its way is waited for. */
+	for (int i = 0; i < 20; i++) {
+		if (onpu_vm_destroy(fds[0], first) || onpu_vm_create(fds[0], &first))
+			return 5;
+	}
+	return onpu_limits(fds[0]).user_vms == max ? 0 : 6;
+}
+
+static int takes_queues(const int *fds, unsigned int max)
+{
+	uint32_t id, vm[4];
+
+	for (int i = 0; i < 4; i++) {
+		if (onpu_vm_create(fds[i], &vm[i]))
+			return 1;
+	}
+	for (unsigned int i = 0; i < max; i++) {
+		if (onpu_queue_create(fds[i % 4], vm[i % 4], DRM_ONPU_PRIORITY_LOW, &id))
+			return 2;
+	}
+	if (onpu_limits(fds[0]).max_user_queues != max || onpu_limits(fds[0]).user_queues != max)
+		return 3;
+	for (int i = 0; i < 4; i++) {
+		if (onpu_queue_create(fds[i], vm[i], DRM_ONPU_PRIORITY_LOW, &id) != -EDQUOT)
+			return 4;
+	}
+	return onpu_queue_destroy(fds[0], 1) ? 5 : 0;
+}
+
+static int takes_one(int fd)
+{
+	uint32_t vm, queue;
+
+	return onpu_vm_create(fd, &vm) || onpu_queue_create(fd, vm, DRM_ONPU_PRIORITY_LOW, &queue);
+}
+
+/* Whoever opened the files: what counts is who creates. */
+TEST_F_TIMEOUT(limits, of_a_user, 120)
+{
+	struct drm_onpu_query_limits mine = onpu_limits(self->fd);
+	uint32_t vm, queue;
+	int fds[4], fd;
+
+	ASSERT_EQ(0, set_limit(ONPU_PARAM("max_user_vms"), 6));
+	ASSERT_EQ(0, set_limit(ONPU_PARAM("max_user_queues"), 9));
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < 4; i++) {
+			fds[i] = onpu_open();
+			ASSERT_GE(fds[i], 0);
+		}
+		EXPECT_EQ(0, USER_DOES(NOBODY, takes_vms(fds, 6)));
+		/* The files are open still, and with them what is his. */
+		EXPECT_EQ(3, USER_DOES(NOBODY, takes_one(fds[0]) ? 3 : 0));
+		EXPECT_EQ(0, USER_DOES(SOMEBODY, takes_one(fds[0])));
+		SECOND_WORKS();
+		for (int i = 0; i < 4; i++)
+			close(fds[i]);
+
+		for (int i = 0; i < 4; i++)
+			fds[i] = onpu_open();
+		COMES_BACK(USER_DOES(NOBODY, onpu_limits(fds[0]).user_vms));
+		EXPECT_EQ(0, USER_DOES(NOBODY, takes_queues(fds, 9)));
+		EXPECT_EQ(0, USER_DOES(SOMEBODY, takes_one(fds[1])));
+		SECOND_WORKS();
+		for (int i = 0; i < 4; i++)
+			close(fds[i]);
+		fd = onpu_open();
+		COMES_BACK(USER_DOES(NOBODY, onpu_limits(fd).user_queues +
+				     onpu_limits(fd).user_vms));
+		close(fd);
+	}
+	/* Root counts, and is exempt; what others had counts for them, not for it. */
+	EXPECT_EQ(mine.user_vms, onpu_limits(self->fd).user_vms);
+	EXPECT_EQ(mine.user_queues, onpu_limits(self->fd).user_queues);
+	for (int i = 0; i < 12; i++) {
+		ASSERT_EQ(0, onpu_vm_create(self->fd, &vm));
+		ASSERT_EQ(0, onpu_queue_create(self->fd, vm, DRM_ONPU_PRIORITY_LOW, &queue));
+	}
+	EXPECT_EQ(mine.user_vms + 12, onpu_limits(self->fd).user_vms);
+	EXPECT_EQ(mine.user_queues + 12, onpu_limits(self->fd).user_queues);
+	ASSERT_EQ(0, set_limit(ONPU_PARAM("max_user_vms"), 0));
+	ASSERT_EQ(0, set_limit(ONPU_PARAM("max_user_queues"), 0));
+}
+
+/* Killed in the middle of it. */
+TEST_F_TIMEOUT(limits, of_a_user_that_is_killed, 120)
+{
+	uint64_t *words = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status, fd = onpu_open();
+
+	ASSERT_NE(MAP_FAILED, words);
+	ASSERT_GE(fd, 0);
+	for (int round = 0; round < 5; round++) {
+		pid_t child = fork();
+
+		words[0] = 0;
+		if (!child) {
+			int own = onpu_open_card(0);
+
+			if (become(NOBODY))
+				_exit(1);
+			while (!takes_one(own))
+				__atomic_fetch_add(words, 1, __ATOMIC_RELAXED);
+			pause();
+		}
+		while (__atomic_load_n(words, __ATOMIC_RELAXED) < 5 + 5 * (uint64_t)round)
+			usleep(1000);
+		kill(child, SIGKILL);
+		ASSERT_EQ(child, waitpid(child, &status, 0));
+		COMES_BACK(USER_DOES(NOBODY, onpu_limits(fd).user_queues +
+				     onpu_limits(fd).user_vms));
+		SECOND_WORKS();
+	}
+	close(fd);
+}
+
+/* Nobody changed them: a card is not one user's alone. */
+TEST_F_TIMEOUT(limits, of_a_user_by_default, 120)
+{
+	struct drm_onpu_query_limits limits = onpu_limits(self->fd);
+	int fds[64], fd = onpu_open();
+
+	for (int i = 0; i < 64; i++) {
+		fds[i] = onpu_open();
+		ASSERT_GE(fds[i], 0);
+	}
+	EXPECT_EQ(5, USER_DOES(NOBODY, ({
+		unsigned int count = 0;
+		uint32_t id;
+		int ret = 0;
+
+		while (!ret && count < 64 * limits.max_vms) {
+			ret = onpu_vm_create(fds[count % 64], &id);
+			count += !ret;
+		}
+		ret == -EDQUOT && count == limits.max_user_vms ? 5 : ret ? -ret : 6;
+	})));
+	EXPECT_EQ(0, USER_DOES(SOMEBODY, takes_one(fd)));
+	SECOND_WORKS();
+	for (int i = 0; i < 64; i++)
+		close(fds[i]);
+	close(fd);
 }
 
 TEST_F_TIMEOUT(limits, mappings, 120)

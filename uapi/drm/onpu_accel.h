@@ -205,6 +205,14 @@ struct drm_onpu_query_limits {
 	__u64 max_pinned_bytes;
 	/** @max_ring_order: log2 of the packets of a user-mode queue's largest ring; 0: none */
 	__u32 max_ring_order;
+	/** @max_user_vms: address spaces of one user on this card (1.3) */
+	__u32 max_user_vms;
+	/** @max_user_queues: queues of one user on this card (1.3) */
+	__u32 max_user_queues;
+	/** @user_vms: address spaces that the calling user has there (1.3) */
+	__u32 user_vms;
+	/** @user_queues: queues that the calling user has there (1.3) */
+	__u32 user_queues;
 	/** @pad: zero */
 	__u32 pad;
 };
