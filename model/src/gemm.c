@@ -621,6 +621,14 @@ static void set_k(struct gemm *g, uint32_t k, uint32_t kstep)
 	g->last = k + g->kn == g->desc->k;
 }
 
+static bool told_to_stop(const struct gemm *g)
+{
+	const struct onpu_gemm_stop *stop = g->desc->stop;
+
+	return stop && (atomic_load_explicit(stop->flag, memory_order_relaxed) ||
+			(stop->make_way && onpu_pool_tasks(g->pool)));
+}
+
 /* Rows [0, m) of the block of columns have come to k + kn, the others to k: whether to stop here. */
 static bool stop_here(struct gemm *g, uint32_t k, uint32_t m, uint32_t kn)
 {
@@ -628,8 +636,7 @@ static bool stop_here(struct gemm *g, uint32_t k, uint32_t m, uint32_t kn)
 	struct onpu_gemm_stop *stop = d->stop;
 	uint32_t n = (uint32_t)(g->b.lane0 - d->n0), part_n = g->b.count;
 
-	if (!stop || !atomic_load_explicit(stop->flag, memory_order_relaxed) ||
-	    (stop->one_panel && part_n != d->n) || (stop->one_k && kn != d->k))
+	if (!told_to_stop(g) || (stop->one_panel && part_n != d->n) || (stop->one_k && kn != d->k))
 		return false;
 	if (m == d->m) {
 		k += kn;

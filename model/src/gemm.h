@@ -112,6 +112,7 @@ struct onpu_gemm_epilogue {
  */
 struct onpu_gemm_stop {
 	const atomic_bool *flag;
+	bool make_way;			/* for a task that waits for a worker, too */
 	bool one_panel;			/* n may not be anything but 0, nor part_n but all of n */
 	bool one_k;			/* nor k but 0, and part_k all of k */
 	uint32_t n, part_n, k, part_m, part_k;

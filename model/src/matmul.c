@@ -21,15 +21,16 @@
 #include "onpu_internal.h"
 
 /*
- * Multiply-adds of a block: alone on the card, when another worker is there for whoever comes;
- * alone with the only worker; and when others want a turn. Rows and columns do not get below
- * the minimum: small blocks pack their operands too often.
+ * Multiply-adds of a block: alone on the card, when another worker is there for whoever comes, or
+ * the only one makes way; few rows, which are multiplied without a stop, with the only worker; and
+ * when others want a turn. Rows and columns do not get below the minimum: small blocks pack
+ * their operands too often.
  */
 #define BLOCK_MACS_ALONE	(1ull << 35)
-#define BLOCK_MACS_ONLY		(1ull << 32)
+#define BLOCK_MACS_FEW		(1ull << 32)
 #define BLOCK_MACS_SHARED	(1ull << 30)
+#define BLOCK_FEW_ROWS		32u
 #define BLOCK_MIN_ALONE		2048u
-#define BLOCK_MIN_ONLY		1024u
 #define BLOCK_MIN_SHARED	512u
 #define BLOCK_MIN_LONG		256u	/* with more than BLOCK_K that cannot be cut */
 #define BLOCK_GRAIN		256u
@@ -433,6 +434,12 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
+/* Nobody else gets a turn while this slot has it. */
+static bool only_worker(const struct onpu_slot *slot)
+{
+	return onpu_pool_threads(slot->card->pool) == 1;
+}
+
 /*
  * The size of the block that starts at slot->mm. It depends on who else is busy
  * right now; but a band of rows keeps its height until it is done over all
@@ -444,9 +451,9 @@ static void choose_block(struct onpu_slot *slot)
 	const struct onpu_matmul_desc *d = &slot->item;
 	struct matmul_progress *at = &slot->mm;
 	bool shared = atomic_load_explicit(&slot->card->busy_slots, memory_order_relaxed) > 1;
-	bool only = onpu_pool_threads(slot->card->pool) == 1;
-	uint64_t macs = shared ? BLOCK_MACS_SHARED : only ? BLOCK_MACS_ONLY : BLOCK_MACS_ALONE;
-	uint32_t min = shared ? BLOCK_MIN_SHARED : only ? BLOCK_MIN_ONLY : BLOCK_MIN_ALONE;
+	bool few = only_worker(slot) && d->m <= BLOCK_FEW_ROWS;
+	uint64_t macs = shared ? BLOCK_MACS_SHARED : few ? BLOCK_MACS_FEW : BLOCK_MACS_ALONE;
+	uint32_t min = shared ? BLOCK_MIN_SHARED : BLOCK_MIN_ALONE;
 	/* Only plain sums can wait in D. */
 	bool whole_k = has_epilogue(d);
 	uint32_t k = whole_k ? d->k : min_u32(d->k, BLOCK_K), n;
@@ -570,7 +577,7 @@ static enum step run_item(struct onpu_slot *slot)
 {
 	const struct onpu_matmul_desc *d = &slot->item;
 	struct matmul_progress *at = &slot->mm;
-	struct onpu_gemm_stop stop = { .flag = &slot->suspend };
+	struct onpu_gemm_stop stop = { .flag = &slot->suspend, .make_way = only_worker(slot) };
 	enum step step;
 	int ret;
 

@@ -318,6 +318,11 @@ unsigned int onpu_pool_threads(const struct onpu_pool *pool)
 	return pool ? pool->threads : 0;
 }
 
+size_t onpu_pool_tasks(const struct onpu_pool *pool)
+{
+	return pool ? atomic_load_explicit(&pool->tasks, memory_order_relaxed) : 0;
+}
+
 bool onpu_pool_on_worker(const struct onpu_pool *pool)
 {
 	return pool && this_pool == pool;

@@ -59,6 +59,9 @@ void onpu_pool_destroy(struct onpu_pool *pool);
 
 unsigned int onpu_pool_threads(const struct onpu_pool *pool);
 
+/* Tasks that no worker has begun. */
+size_t onpu_pool_tasks(const struct onpu_pool *pool);
+
 /* True on a thread of this pool. */
 bool onpu_pool_on_worker(const struct onpu_pool *pool);
 
