@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
  * What the card model itself costs, without QEMU or driver: a null job from
- * doorbell to fence, jobs per second in flight, copies against memcpy, and a
- * matmul by packet against the engine called directly. Argument: threads.
+ * doorbell to fence, jobs per second in flight, copies against memcpy, and
+ * matmuls by packet, one or many in flight, against the engine called directly.
+ * Argument: threads.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,54 +99,90 @@ static void copies(struct fx *fx, struct fx_queue *q, uint8_t *buf)
 	       (double)size / (double)best_memcpy);
 }
 
-static void matmul(struct fx *fx, struct fx_queue *q, uint8_t *buf, uint32_t dim)
+/* An F32 matmul, to be called directly and by packet. */
+struct product {
+	uint32_t dim;
+	struct onpu_seg seg[3];
+	struct onpu_gemm_desc direct;
+};
+
+static void make_product(struct fx *fx, struct product *x, uint32_t dim)
 {
 	uint64_t size = ((uint64_t)dim * dim * 4 + (2u << 20) - 1) & ~((2ull << 20) - 1);
-	uint64_t va[3], off[3], start, direct = ~0ull, packet = ~0ull;
 	uint8_t *desc = fx_vptr(fx, fx_load(fx_pte(fx, 1, VA + 4096, 0)) & ONPU_PTE_ADDR);
-	struct onpu_seg seg[3];
-	static uint64_t fence;
+	uint64_t va[3], off;
 
 	for (unsigned int i = 0; i < 3; i++) {
 		va[i] = (16 + i + (uint64_t)dim * 4) << 32;
-		off[i] = fx_vram(fx, size, 2u << 20);
-		fx_map_huge(fx, 1, va[i], off[i], size, RW);
+		off = fx_vram(fx, size, 2u << 20);
+		fx_map_huge(fx, 1, va[i], off, size, RW);
 		for (uint64_t j = 0; j < size / 4; j++)
-			((float *)fx_vptr(fx, off[i]))[j] = (float)(j % 13);
-		seg[i] = (struct onpu_seg){ fx_vptr(fx, off[i]), 0, (uint64_t)dim * dim * 4 };
+			((float *)fx_vptr(fx, off))[j] = (float)(j % 13);
+		x->seg[i] = (struct onpu_seg){ fx_vptr(fx, off), 0, (uint64_t)dim * dim * 4 };
 	}
 	struct onpu_matmul_desc d = {
 		.a_type = ONPU_DTYPE_F32, .b_type = ONPU_DTYPE_F32, .d_type = ONPU_DTYPE_F32,
 		.m = dim, .n = dim, .k = dim, .a_va = va[0], .b_va = va[1], .d_va = va[2],
 		.lda = dim, .ldb = dim, .ldd = dim,
 	};
-	struct onpu_gemm_desc g = {
+
+	x->dim = dim;
+	x->direct = (struct onpu_gemm_desc){
 		.m = dim, .n = dim, .k = dim, .a_type = ONPU_DTYPE_F32, .b_type = ONPU_DTYPE_F32,
 		.lda = dim, .ldb = dim, .ldd = dim,
-		.a = { &seg[0], 1, seg[0].len }, .b = { &seg[1], 1, seg[1].len },
-		.d = { &seg[2], 1, seg[2].len },
+		.a = { &x->seg[0], 1, x->seg[0].len }, .b = { &x->seg[1], 1, x->seg[1].len },
+		.d = { &x->seg[2], 1, x->seg[2].len },
 	};
-	struct onpu_pool *pool = onpu_pool_create((unsigned int)fx->opts.threads - 1, "direct");
-
 	memcpy(desc, &d, sizeof(d));
-	for (unsigned int i = 0; i < 5; i++) {
-		struct onpu_packet p[2] = { pk_matmul(VA + 4096), pk_signal(VA + 16, ++fence, 0) };
+}
 
-		start = fx_now_ns();
-		onpu_gemm(pool, &g, NULL, NULL);
-		if (fx_now_ns() - start < direct)
-			direct = fx_now_ns() - start;
-		start = fx_now_ns();
-		fx_push(q, &p[0]);
-		fx_push(q, &p[1]);
-		fx_ring(q);
-		wait_for(buf + 16, fence);
-		if (fx_now_ns() - start < packet)
-			packet = fx_now_ns() - start;
+/* ns of count matmuls that follow each other, called directly. */
+static uint64_t run_direct(struct onpu_pool *pool, const struct product *x, unsigned int count)
+{
+	uint64_t start = fx_now_ns();
+
+	for (unsigned int i = 0; i < count; i++)
+		onpu_gemm(pool, &x->direct, NULL, NULL);
+	return fx_now_ns() - start;
+}
+
+/* By packets, all of them in flight. */
+static uint64_t run_packets(struct fx_queue *q, uint8_t *buf, unsigned int count)
+{
+	struct onpu_packet p = pk_matmul(VA + 4096), end;
+	static uint64_t fence;
+	uint64_t start = fx_now_ns();
+
+	for (unsigned int i = 0; i < count; i++)
+		fx_push(q, &p);
+	end = pk_signal(VA + 16, ++fence, 0);
+	fx_push(q, &end);
+	fx_ring(q);
+	wait_for(buf + 16, fence);
+	return fx_now_ns() - start;
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static void matmul(struct fx *fx, struct fx_queue *q, uint8_t *buf, uint32_t dim, unsigned int count)
+{
+	struct onpu_pool *pool = onpu_pool_create((unsigned int)fx->opts.threads - 1, "direct");
+	uint64_t direct = ~0ull, packets = ~0ull;
+	double ops = 2.0 * dim * dim * dim * count;
+	struct product x;
+
+	make_product(fx, &x, dim);
+	for (unsigned int i = 0; i < (count > 1 ? 20 : 5); i++) {
+		direct = min_u64(direct, run_direct(pool, &x, count));
+		packets = min_u64(packets, run_packets(q, buf, count));
 	}
 	onpu_pool_destroy(pool);
-	printf("matmul %u: %.1f GFLOP/s by packet, %.1f directly\n", dim,
-	       2.0 * dim * dim * dim / (double)packet, 2.0 * dim * dim * dim / (double)direct);
+	printf("matmul %u, %u in flight: %.1f GFLOP/s by packet, %.1f directly, %.2f us a packet more\n",
+	       dim, count, ops / (double)packets, ops / (double)direct,
+	       ((double)packets - (double)direct) / count / 1e3);
 }
 
 int main(int argc, char **argv)
@@ -162,10 +199,12 @@ int main(int argc, char **argv)
 	null_job(fx, &q, buf);
 	many_jobs(fx, &q, buf);
 	copies(fx, &q, buf);
-	matmul(fx, &q, buf, 256);
-	matmul(fx, &q, buf, 1024);
-	matmul(fx, &q, buf, 2048);
-	matmul(fx, &q, buf, 4096);
+	matmul(fx, &q, buf, 64, 100);
+	matmul(fx, &q, buf, 128, 100);
+	matmul(fx, &q, buf, 256, 100);
+	matmul(fx, &q, buf, 1024, 1);
+	matmul(fx, &q, buf, 2048, 1);
+	matmul(fx, &q, buf, 4096, 1);
 	fx_destroy(fx);
 	return 0;
 }

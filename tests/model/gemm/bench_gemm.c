@@ -1,34 +1,53 @@
 // SPDX-License-Identifier: MIT
 /*
- * Matmul benchmark: our kernels against each other and, if built with OpenBLAS, against its
- * sgemm with the same number of threads. Absolute times mean nothing on shared machines, so
- * the candidates take turns in one process and the ratios of medians are what counts.
+ * Matmul benchmark: the engine alone, without card and VM, beside the OpenBLAS and oneDNN that are
+ * installed and beside reading memory, with the same number of threads. Absolute times mean
+ * nothing on shared machines, so the candidates take turns in one process, and the median of the
+ * rounds' ratios is what counts.
  *
- *   bench_gemm [-t threads] [-r rounds] [-i isa] [-a] [-c] [N ...]
+ *   bench_gemm [-t threads] [-r rounds] [-i isa] [-a] [-c] [-w] [-b mib] [N ...]
  *      -a: also the other types, both operands of one (ratio to our own F32)
  *      -c: count the CPU time of the computing thread (one thread only; for busy machines)
+ *      -w: N rows by weights, in both layouts: the weights' bandwidth beside a pass over memory
+ *      -b: MiB of weights (128)
+ *
+ * An old OpenBLAS does not know new processors: OPENBLAS_CORETYPE=SkylakeX helps it.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-#ifdef HAVE_CBLAS
-#include <cblas.h>
-void openblas_set_num_threads(int n);
-char *openblas_get_corename(void);
-#endif
 
 #include "gemm.h"
 #include "pool.h"
 
-#define MAX_ROUNDS 400
-#define TYPES 10
-#define BLAS TYPES
-#define CANDIDATES (TYPES + 1)
+#define ROUNDS_MAX	400
+#define TYPES		10
+#define SETTLE_US	20000		/* until the peers' threads have stopped waiting for more */
+#define SKINNY_K	4096u
+#define ALIGNMENT	((size_t)2 << 20)
 
+typedef void cblas_fn(int order, int trans_a, int trans_b, int m, int n, int k, float alpha,
+		      const float *a, int lda, const float *b, int ldb, float beta, float *c,
+		      int ldc);
+typedef void set_threads_fn(int threads);
+/* Row-major, whatever its name says. */
+typedef int dnnl_fn(char trans_a, char trans_b, int64_t m, int64_t n, int64_t k, float alpha,
+		    const float *a, int64_t lda, const float *b, int64_t ldb, float beta, float *c,
+		    int64_t ldc);
+
+static cblas_fn *blas_sgemm;
+static dnnl_fn *onednn_sgemm;
+static struct onpu_pool *pool;
 static clockid_t clock_id = CLOCK_MONOTONIC;
+static int threads = 1, rounds = 7;
+static uint32_t isa = ONPU_GEMM_ISA_AUTO;
 
 static double now(void)
 {
@@ -42,19 +61,31 @@ static int cmp(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
 
-	return x < y ? -1 : x > y;
+	return (x > y) - (x < y);
 }
 
-static double median(double *v, int n)
+static double median(const double *v)
 {
-	qsort(v, (size_t)n, sizeof(*v), cmp);
-	return v[n / 2];
+	double sorted[ROUNDS_MAX];
+
+	memcpy(sorted, v, (size_t)rounds * sizeof(*v));
+	qsort(sorted, (size_t)rounds, sizeof(*v), cmp);
+	return sorted[rounds / 2];
+}
+
+/* How many times as fast as b. */
+static double ratio(const double *a, const double *b)
+{
+	double r[ROUNDS_MAX];
+
+	for (int i = 0; i < rounds; i++)
+		r[i] = b[i] / a[i];
+	return median(r);
 }
 
 /* A matmul as the card runs it: from a task of the pool, so that it uses just its threads. */
 struct job {
 	struct onpu_task task;
-	struct onpu_pool *pool;
 	struct onpu_gemm_desc desc;
 	struct onpu_gemm_stats stats;
 	struct onpu_seg seg[5];
@@ -70,7 +101,7 @@ static void run_job(struct onpu_task *task)
 	double t = now();
 
 	for (int i = 0; i < job->repeat; i++)
-		job->result = onpu_gemm(job->pool, &job->desc, NULL, &job->stats);
+		job->result = onpu_gemm(pool, &job->desc, NULL, &job->stats);
 	job->seconds = (now() - t) / job->repeat;
 	atomic_store(&job->done, true);
 }
@@ -78,7 +109,7 @@ static void run_job(struct onpu_task *task)
 static double run_ours(struct job *job)
 {
 	atomic_store(&job->done, false);
-	onpu_pool_submit(job->pool, &job->task);
+	onpu_pool_submit(pool, &job->task);
 	while (!atomic_load(&job->done))
 		usleep(200);
 	if (job->result) {
@@ -88,166 +119,338 @@ static double run_ours(struct job *job)
 	return job->seconds;
 }
 
-static void setup(struct job *job, struct onpu_pool *pool, uint32_t n, uint32_t dtype,
-		  uint32_t isa, uint8_t *a, uint8_t *b, uint8_t *d)
+static void *memory(size_t bytes)
 {
-	/* Rows in whole bytes, and a scale for each 32 elements along k. */
-	uint64_t ld = (n + 7) & ~7u, size = ld * n * onpu_gemm_elem_bits(dtype) / 8;
-	uint64_t nn = (uint64_t)n * n, groups = (n + 31) / 32;
-	static uint8_t scales[1 << 24];
+	void *p = aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
 
-	memset(job, 0, sizeof(*job));
-	onpu_task_init(&job->task, run_job);
-	job->pool = pool;
-	memset(scales, 127, sizeof(scales));
-	job->seg[0] = (struct onpu_seg) { a, 0, size };
-	job->seg[1] = (struct onpu_seg) { b, 0, size };
-	job->seg[3] = (struct onpu_seg) { scales, 0, sizeof(scales) };
-	job->seg[2] = (struct onpu_seg) { d, 0, nn * 4 };
-	job->desc = (struct onpu_gemm_desc) {
-		.m = n, .n = n, .k = n, .a_type = dtype, .b_type = dtype, .isa = isa,
-		.lda = ld, .ldb = ld, .ldd = n,
-		.a = { &job->seg[0], 1, size }, .b = { &job->seg[1], 1, size },
-		.d = { &job->seg[2], 1, nn * 4 },
-	};
-	if (onpu_gemm_is_mx(dtype)) {
-		job->desc.a_scales = (struct onpu_gemm_scales) { .group = 32, .ld = groups,
-			.view = { &job->seg[3], 1, sizeof(scales) } };
-		job->desc.b_scales = job->desc.a_scales;
-		job->desc.b_scales.ld = n;
+	if (!p) {
+		fprintf(stderr, "no memory\n");
+		exit(1);
 	}
+	return p;
 }
 
-static void fill(uint8_t *p, uint64_t n, uint32_t dtype, uint32_t seed)
+/* Any bytes that are no infinities, NaNs or subnormal numbers of the type. */
+static void *elements(uint64_t bytes, uint32_t dtype, uint32_t seed)
 {
-	for (uint64_t i = 0; i < n; i++) {
-		float f;
+	uint8_t *p = memory(bytes);
+
+	for (uint64_t i = 0; i < bytes / 4 * 4; i += 4) {
 		uint32_t u;
-		uint16_t h;
+		float f;
 
 		seed = seed * 1664525u + 1013904223u;
-		f = (float)(int32_t)seed * 0x1p-31f;
+		f = (float)(int32_t)(seed | 1) * 0x1p-31f;
 		memcpy(&u, &f, 4);
-		if (dtype == ONPU_DTYPE_F32) {
-			memcpy(p + i * 4, &u, 4);
-		} else if (dtype == ONPU_DTYPE_BF16) {
-			h = (uint16_t)(u >> 16);
-			memcpy(p + i * 2, &h, 2);
-		} else if (dtype == ONPU_DTYPE_F16) {
-			h = (uint16_t)((seed >> 16 & 0x83ff) | 0x3800);
-			memcpy(p + i * 2, &h, 2);
-		} else {
-			/* FP8 without infinities and NaNs; an integer is any. */
-			p[i] = (uint8_t)(seed >> 24 & (dtype == ONPU_DTYPE_I8 ? 0xff : 0xbb));
-		}
+		if (dtype == ONPU_DTYPE_BF16)
+			u = (u & 0xffff0000u) | u >> 16;
+		else if (dtype == ONPU_DTYPE_F16)
+			u = (seed & 0x83ff83ffu) | 0x38003800u;
+		else if (dtype != ONPU_DTYPE_F32)
+			u = (seed >> 8) * 2654435761u & (dtype == ONPU_DTYPE_I8 ? ~0u : 0xbbbbbbbbu);
+		memcpy(p + i, &u, 4);
 	}
+	return p;
 }
 
-static const uint32_t types[TYPES] = {
-	ONPU_DTYPE_F32, ONPU_DTYPE_BF16, ONPU_DTYPE_F16, ONPU_DTYPE_I8, ONPU_DTYPE_I4,
-	ONPU_DTYPE_E4M3, ONPU_DTYPE_E5M2, ONPU_DTYPE_MX_E4M3, ONPU_DTYPE_MX_E2M3, ONPU_DTYPE_MX_E2M1,
-};
-static const char *const type_names[TYPES] = {
-	"f32", "bf16", "f16", "i8", "i4", "e4m3", "e5m2", "mxfp8", "mxfp6", "mxfp4",
-};
-
-static void bench(struct onpu_pool *pool, uint32_t n, int rounds, uint32_t isa, int ntypes,
-		  int threads)
+static void set_view(struct job *job, unsigned int i, struct onpu_view *view, void *p, uint64_t len)
 {
-	static double t[CANDIDATES][MAX_ROUNDS];
-	double flop = 2.0 * n * n * n, ref = 0, own;
-	int repeat = (int)(4e8 / flop) + 1;
+	job->seg[i] = (struct onpu_seg) { p, 0, len };
+	*view = (struct onpu_view) { &job->seg[i], 1, len };
+}
+
+/* UE8M0 or BF16 scales, all one. */
+static void set_scales(struct job *job, unsigned int i, struct onpu_gemm_scales *sc, uint32_t group,
+		       uint32_t type, uint64_t ld, uint64_t rows)
+{
+	uint64_t bytes = rows * ld * (type ? 2 : 1);
+	uint8_t *p = memory(bytes);
+
+	for (uint64_t j = 0; j < bytes; j++)
+		p[j] = !type ? 127 : j % 2 ? 0x3f : 0x80;
+	sc->group = group;
+	sc->type = type;
+	sc->ld = ld;
+	set_view(job, i, &sc->view, p, bytes);
+}
+
+struct shape {
+	uint32_t m, n, k, a_type, b_type, flags, group;
+};
+
+static void setup(struct job *job, const struct shape *s)
+{
+	/* Rows in whole bytes. */
+	bool tb = s->flags & ONPU_GEMM_TRANS_B;
+	uint64_t lda = (s->k + 7) & ~7u, ldb = ((tb ? s->k : s->n) + 7) & ~7u;
+	uint64_t groups = (s->k + 31) / 32, a_bytes, b_bytes;
+
+	*job = (struct job) { .desc = {
+		.m = s->m, .n = s->n, .k = s->k, .a_type = s->a_type, .b_type = s->b_type,
+		.flags = s->flags, .isa = isa, .lda = lda, .ldb = ldb, .ldd = s->n,
+	} };
+	onpu_task_init(&job->task, run_job);
+	a_bytes = lda * s->m * onpu_gemm_elem_bits(s->a_type) / 8;
+	b_bytes = ldb * (tb ? s->n : s->k) * onpu_gemm_elem_bits(s->b_type) / 8;
+	set_view(job, 0, &job->desc.a, elements(a_bytes, s->a_type, 1), a_bytes);
+	set_view(job, 1, &job->desc.b, elements(b_bytes, s->b_type, 2), b_bytes);
+	set_view(job, 2, &job->desc.d, memory((uint64_t)s->m * s->n * 4), (uint64_t)s->m * s->n * 4);
+	if (onpu_gemm_is_mx(s->a_type))
+		set_scales(job, 3, &job->desc.a_scales, 32, 0, groups, s->m);
+	if (onpu_gemm_is_mx(s->b_type) || s->group)
+		set_scales(job, 4, &job->desc.b_scales, 32, s->group ? ONPU_DTYPE_BF16 : 0,
+			   tb ? groups : s->n, tb ? s->n : groups);
+	/* Warm up. */
+	job->repeat = 1;
+	run_ours(job);
+}
+
+static void destroy(struct job *job)
+{
+	for (unsigned int i = 0; i < 5; i++)
+		free(job->seg[i].ptr);
+}
+
+static const struct {
+	uint32_t dtype;
+	const char *name;
+} types[TYPES] = {
+	{ ONPU_DTYPE_F32, "f32" }, { ONPU_DTYPE_BF16, "bf16" }, { ONPU_DTYPE_F16, "f16" },
+	{ ONPU_DTYPE_I8, "i8" }, { ONPU_DTYPE_I4, "i4" }, { ONPU_DTYPE_E4M3, "e4m3" },
+	{ ONPU_DTYPE_E5M2, "e5m2" }, { ONPU_DTYPE_MX_E4M3, "mxfp8" },
+	{ ONPU_DTYPE_MX_E2M3, "mxfp6" }, { ONPU_DTYPE_MX_E2M1, "mxfp4" },
+};
+
+static double run_blas(const struct job *job, int n, float *d)
+{
+	const float *a = (const float *)(void *)job->seg[0].ptr, *b = (void *)job->seg[1].ptr;
+	double t = now();
+
+	for (int i = 0; i < job->repeat; i++)
+		blas_sgemm(101, 111, 111, n, n, n, 1, a, (int)job->desc.lda, b, (int)job->desc.ldb, 0,
+			   d, n);
+	t = (now() - t) / job->repeat;
+	usleep(SETTLE_US);
+	return t;
+}
+
+static double run_onednn(const struct job *job, int n, float *d)
+{
+	const float *a = (const float *)(void *)job->seg[0].ptr, *b = (void *)job->seg[1].ptr;
+	double t = now();
+
+	for (int i = 0; i < job->repeat; i++)
+		onednn_sgemm('N', 'N', n, n, n, 1, a, (int64_t)job->desc.lda, b,
+			     (int64_t)job->desc.ldb, 0, d, n);
+	t = (now() - t) / job->repeat;
+	usleep(SETTLE_US);
+	return t;
+}
+
+static void bench_square(uint32_t n, int ntypes)
+{
+	static double t[TYPES][ROUNDS_MAX], blas[ROUNDS_MAX], onednn[ROUNDS_MAX];
 	static struct job job[TYPES];
-	uint8_t *a[TYPES], *b[TYPES], *d, *e;
+	double flop = 2.0 * n * n * n;
+	float *d = memory((size_t)n * n * 4);
 
-	d = aligned_alloc(4096, (size_t)n * n * 4 + 4096 - (size_t)n * n * 4 % 4096);
-	e = aligned_alloc(4096, (size_t)n * n * 4 + 4096 - (size_t)n * n * 4 % 4096);
 	for (int i = 0; i < ntypes; i++) {
-		size_t size = ((size_t)n * (n + 8) * 4 + 4095) & ~(size_t)4095;
-
-		a[i] = aligned_alloc(4096, size);
-		b[i] = aligned_alloc(4096, size);
-		fill(a[i], (uint64_t)n * n, types[i], 1);
-		fill(b[i], (uint64_t)n * n, types[i], 2);
-		setup(&job[i], pool, n, types[i], isa, a[i], b[i], d);
-		job[i].repeat = 1;
-		run_ours(&job[i]);
-		job[i].repeat = repeat;
+		setup(&job[i], &(struct shape){ n, n, n, types[i].dtype, types[i].dtype, 0, 0 });
+		job[i].repeat = (int)(4e9 / flop) + 1;
 	}
-	for (int r = 0; r < rounds; r++) {
+	/* The first round warms up. */
+	for (int r = -1; r < rounds; r++) {
+		int at = r < 0 ? 0 : r;
+
 		for (int i = 0; i < ntypes; i++)
-			t[i][r] = run_ours(&job[i]);
-#ifdef HAVE_CBLAS
-		double s = now();
-
-		for (int i = 0; i < repeat; i++)
-			cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)n, (int)n,
-				    1.0f, (const float *)a[0], (int)n, (const float *)b[0], (int)n,
-				    0.0f, (float *)e, (int)n);
-		t[BLAS][r] = (now() - s) / repeat;
-#endif
+			t[i][at] = run_ours(&job[i]);
+		if (blas_sgemm)
+			blas[at] = run_blas(&job[0], (int)n, d);
+		if (onednn_sgemm)
+			onednn[at] = run_onednn(&job[0], (int)n, d);
 	}
-	own = median(t[0], rounds);
-#ifdef HAVE_CBLAS
-	ref = median(t[BLAS], rounds);
-#endif
 	printf("N=%-5u threads=%d %-12s %8.1f GFLOP/s", n, threads, job[0].stats.kernel,
-	       flop / own * 1e-9);
-	if (ref > 0)
-		printf("  OpenBLAS %8.1f  ratio %.2f (of the best rounds %.2f)", flop / ref * 1e-9,
-		       ref / own, t[BLAS][0] / t[0][0]);
+	       flop / median(t[0]) * 1e-9);
+	if (blas_sgemm)
+		printf("  x OpenBLAS %.2f", ratio(t[0], blas));
+	if (onednn_sgemm)
+		printf("  x oneDNN %.2f", ratio(t[0], onednn));
 	for (int i = 1; i < ntypes; i++)
-		printf("  %s %.2f", type_names[i], own / median(t[i], rounds));
+		printf("  %s %.2f", types[i].name, ratio(t[i], t[0]));
 	printf("\n");
 	fflush(stdout);
-	for (int i = 0; i < ntypes; i++) {
-		free(a[i]);
-		free(b[i]);
-	}
+	for (int i = 0; i < ntypes; i++)
+		destroy(&job[i]);
 	free(d);
-	free(e);
+}
+
+/* --- weights ---------------------------------------------------------------- */
+
+typedef uint64_t vector __attribute__((vector_size(16)));
+
+struct share {
+	const vector *from;
+	size_t count;
+	vector sum;
+};
+
+static void *read_share(void *arg)
+{
+	struct share *share = arg;
+	const vector *p = share->from, *end = p + share->count;
+	vector sum[4] = { { 0 } };
+
+	for (; p + 4 <= end; p += 4)
+		for (int i = 0; i < 4; i++)
+			sum[i] ^= p[i];
+	share->sum = sum[0] ^ sum[1] ^ sum[2] ^ sum[3];
+	return NULL;
+}
+
+static double read_once(const void *all, size_t bytes)
+{
+	size_t each = bytes / sizeof(vector) / (size_t)threads;
+	struct share share[ONPU_POOL_MAX_THREADS];
+	pthread_t thread[ONPU_POOL_MAX_THREADS];
+	static volatile uint64_t sink;
+	double t = now();
+
+	for (int i = 0; i < threads; i++) {
+		share[i] = (struct share){ .from = (const vector *)all + (size_t)i * each,
+					   .count = each };
+		if (i && pthread_create(&thread[i], NULL, read_share, &share[i]))
+			exit(1);
+	}
+	read_share(&share[0]);
+	for (int i = 0; i < threads; i++) {
+		if (i)
+			pthread_join(thread[i], NULL);
+		sink = sink ^ share[i].sum[0] ^ share[i].sum[1];
+	}
+	return now() - t;
+}
+
+static const struct weights {
+	const char *name;
+	uint32_t a, b, group;
+	double bits;	/* of a weight, with its share of the scales */
+} weights[] = {
+	{ "f32", ONPU_DTYPE_F32, ONPU_DTYPE_F32, 0, 32 },
+	{ "bf16", ONPU_DTYPE_BF16, ONPU_DTYPE_BF16, 0, 16 },
+	{ "f16", ONPU_DTYPE_F16, ONPU_DTYPE_F16, 0, 16 },
+	{ "i8", ONPU_DTYPE_I8, ONPU_DTYPE_I8, 0, 8 },
+	{ "e4m3", ONPU_DTYPE_BF16, ONPU_DTYPE_E4M3, 0, 8 },
+	{ "i8 * i4", ONPU_DTYPE_I8, ONPU_DTYPE_I4, 0, 4 },
+	{ "bf16 * i8 group 32", ONPU_DTYPE_BF16, ONPU_DTYPE_I8, 32, 8.5 },
+	{ "bf16 * i4 group 32", ONPU_DTYPE_BF16, ONPU_DTYPE_I4, 32, 4.5 },
+	{ "bf16 * mxfp8", ONPU_DTYPE_BF16, ONPU_DTYPE_MX_E4M3, 0, 8.25 },
+	{ "bf16 * mxfp4", ONPU_DTYPE_BF16, ONPU_DTYPE_MX_E2M1, 0, 4.25 },
+};
+
+static void bench_weights(uint32_t m, size_t bytes)
+{
+	static double ours[ROUNDS_MAX], peer[ROUNDS_MAX];
+	static struct job job;
+	uint8_t *all = elements(bytes, ONPU_DTYPE_I8, 3);
+
+	for (size_t i = 0; i < sizeof(weights) / sizeof(weights[0]); i++) {
+		const struct weights *w = &weights[i];
+		uint32_t n = (uint32_t)((double)bytes * 8 / SKINNY_K / w->bits);
+
+		printf("M=%-3u threads=%d %-20s", m, threads, w->name);
+		for (int tb = 1; tb >= 0; tb--) {
+			setup(&job, &(struct shape){ m, n, SKINNY_K, w->a, w->b,
+						     tb ? ONPU_GEMM_TRANS_B : 0, w->group });
+			for (int r = -1; r < rounds; r++) {
+				ours[r < 0 ? 0 : r] = run_ours(&job);
+				peer[r < 0 ? 0 : r] = read_once(all, bytes);
+			}
+			printf("  %s %.2f", tb ? "N x K" : "K x N", ratio(ours, peer));
+			destroy(&job);
+		}
+		printf("  (reading: %.1f GB/s)\n", (double)bytes / median(peer) * 1e-9);
+		fflush(stdout);
+	}
+	free(all);
+}
+
+static void open_peers(void)
+{
+	void *blas = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
+	set_threads_fn *set_threads;
+	void *onednn;
+	char text[16];
+
+	if (blas) {
+		*(void **)&blas_sgemm = dlsym(blas, "cblas_sgemm");
+		*(void **)&set_threads = dlsym(blas, "openblas_set_num_threads");
+		set_threads(threads);
+	}
+	/* Debian's is built with OpenMP, which looks when it is loaded. */
+	snprintf(text, sizeof(text), "%d", threads);
+	setenv("OMP_NUM_THREADS", text, 1);
+	onednn = dlopen("libdnnl.so.3", RTLD_NOW | RTLD_LOCAL);
+	if (!onednn)
+		onednn = dlopen("libdnnl.so.2", RTLD_NOW | RTLD_LOCAL);
+	if (onednn)
+		*(void **)&onednn_sgemm = dlsym(onednn, "dnnl_sgemm");
+}
+
+static uint32_t find_isa(const char *name)
+{
+	uint32_t i;
+
+	for (i = 1; i < ONPU_GEMM_ISA_COUNT; i++)
+		if (!strcmp(onpu_gemm_isa_name((enum onpu_gemm_isa)i), name))
+			break;
+	return i;
 }
 
 int main(int argc, char **argv)
 {
-	static const uint32_t sizes[] = { 64, 128, 256, 512, 1024, 2048 };
-	int threads = 1, rounds = 7, ntypes = 1, c;
-	uint32_t isa = ONPU_GEMM_ISA_AUTO;
-	struct onpu_pool *pool;
+	static const uint32_t squares[] = { 64, 128, 256, 512, 1024, 2048 }, rows[] = { 1, 4, 16 };
+	size_t bytes = (size_t)128 << 20;
+	bool all_types = false, skinny = false, ok = true;
+	int c;
 
-	while ((c = getopt(argc, argv, "t:r:i:ac")) != -1) {
+	while ((c = getopt(argc, argv, "t:r:i:b:acw")) != -1) {
 		if (c == 't')
 			threads = atoi(optarg);
 		else if (c == 'r')
 			rounds = atoi(optarg);
+		else if (c == 'i')
+			isa = find_isa(optarg);
+		else if (c == 'b')
+			bytes = (size_t)atoi(optarg) << 20;
 		else if (c == 'a')
-			ntypes = TYPES;
+			all_types = true;
 		else if (c == 'c')
 			clock_id = CLOCK_THREAD_CPUTIME_ID;
-		else if (c == 'i')
-			for (isa = 1; isa < ONPU_GEMM_ISA_COUNT &&
-			     strcmp(onpu_gemm_isa_name((enum onpu_gemm_isa)isa), optarg); isa++)
-				;
-		if (c == '?' || isa == ONPU_GEMM_ISA_COUNT || threads < 1 || rounds < 1 ||
-		    rounds > MAX_ROUNDS || (threads > 1 && clock_id != CLOCK_MONOTONIC)) {
-			fprintf(stderr,
-				"usage: %s [-t threads] [-r rounds] [-i isa] [-a] [-c] [N ...]\n",
-				argv[0]);
-			return 2;
-		}
+		else if (c == 'w')
+			skinny = true;
+		else
+			ok = false;
+	}
+	if (!ok || isa == ONPU_GEMM_ISA_COUNT || threads < 1 || threads > (int)ONPU_POOL_MAX_THREADS ||
+	    rounds < 1 || rounds > ROUNDS_MAX || !bytes ||
+	    (threads > 1 && clock_id != CLOCK_MONOTONIC)) {
+		fprintf(stderr,
+			"usage: %s [-t threads] [-r rounds] [-i isa] [-a] [-c] [-w] [-b mib] [N ...]\n",
+			argv[0]);
+		return 2;
 	}
 	pool = onpu_pool_create((unsigned int)threads, "bench");
 	if (!pool)
 		return 1;
-#ifdef HAVE_CBLAS
-	openblas_set_num_threads(threads);
-	printf("OpenBLAS core: %s\n", openblas_get_corename());
-#endif
-	if (optind == argc)
-		for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
-			bench(pool, sizes[i], rounds, isa, ntypes, threads);
-	for (; optind < argc; optind++)
-		bench(pool, (uint32_t)atoi(argv[optind]), rounds, isa, ntypes, threads);
+	if (!skinny)
+		open_peers();
+	for (size_t i = 0; optind == argc && i < (skinny ? 3 : 6); i++)
+		skinny ? bench_weights(rows[i], bytes) : bench_square(squares[i], all_types ? TYPES : 1);
+	for (; optind < argc; optind++) {
+		uint32_t n = (uint32_t)atoi(argv[optind]);
+
+		skinny ? bench_weights(n, bytes) : bench_square(n, all_types ? TYPES : 1);
+	}
 	onpu_pool_destroy(pool);
 	return 0;
 }
