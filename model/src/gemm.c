@@ -34,7 +34,7 @@
 
 #define ROWS_STEP	256u	/* elements of a row at a time when k is contiguous */
 #define BOUNCE_BYTES	(ROWS_STEP * GEMM_LANES_MAX * 4)	/* on the stack of a packing thread */
-#define COLS_CHUNK	4u	/* slivers that are packed together when the lanes are contiguous */
+#define COLS_CHUNK	8u	/* slivers that are packed together when the lanes are contiguous */
 #define COLS_MAX	(COLS_CHUNK * GEMM_LANES_MAX + GEMM_CONVERT_GRAIN)
 #define COLS_STEP	64u	/* source rows at a time */
 #define GROUPS_MAX	(ROWS_STEP * 8 / 32 + 1)	/* of scales in a step of 4-bit elements */
@@ -46,17 +46,18 @@
 #define INLINE_MACS	(1u << 18)	/* below this a second thread is not worth waking */
 #define STREAM_SLIVERS	2u	/* of A: so few rows do not pay for packing all of B */
 #define STREAM_A_BYTES	((size_t)4 << 20)	/* all of A, packed */
-#define STREAM_WORDS	(32u << 10)	/* of B, packed, on the stack of a thread */
-#define STREAM_UNITS	32u	/* of a sliver, at least */
-#define STREAM_K	256u	/* units of k at a time when k is contiguous */
-#define STREAM_RUN	1024u	/* bytes of a stored row of B that are read in one go, about */
+#define STREAM_WORDS	(10u << 10)	/* of B, packed, on the stack of a thread: the first-level cache */
+#define STREAM_UNITS	256u	/* of k at a time when k is contiguous */
+#define STREAM_ROWS	64u	/* of B at a time when it is not */
+#define STREAM_RUN	4096u	/* bytes of each that an item reads, about */
+#define STREAM_AHEAD	512u	/* bytes, at least */
 #define STREAM_ITEMS	4u	/* for each thread */
 #define CACHE_LINE	64u
 
 static const struct gemm_kernel *const kernels[] = {
 	/* Best first. */
 #if defined(__x86_64__)
-	&gemm_avx512vnni_i8, &gemm_avx512_f32, &gemm_avxvnni_i8, &gemm_avx2_f32, &gemm_avx2_i8,
+	&gemm_avx512vnni_i8, &gemm_avx512vbmi_f32, &gemm_avx512_f32, &gemm_avxvnni_i8, &gemm_avx2_f32, &gemm_avx2_i8,
 	&gemm_sse41_i8,
 #endif
 	&gemm_scalar_f32, &gemm_scalar_i8,
@@ -87,6 +88,8 @@ struct side {
 	unsigned int lanes;		/* of a sliver, in memory */
 	unsigned int max_lanes;		/* used ones */
 	uint64_t ahead;			/* bytes from what is read to what is prefetched, or 0 */
+	const uint8_t *const *rows;	/* of the block of k, from rows_lane on, or NULL; each may be */
+	uint64_t rows_lane;
 	uint32_t *packed;
 	size_t skip;			/* units of a sliver before the block of k */
 	size_t stride;			/* units from sliver to sliver */
@@ -108,7 +111,7 @@ struct gemm {
 	bool first, last;		/* block of k */
 	uint32_t items_a;		/* packing loop: items for A, then those for B */
 	uint32_t tiles_m, tiles_n;
-	uint32_t strip, stream_k;	/* columns of an item of a stream, and k at a time */
+	uint32_t strip, chunk, stream_k;	/* columns of an item of a stream, at a time, and k */
 	/* With an epilogue: sums of the block, if they have to wait for more k. */
 	uint32_t *sums;
 	size_t sums_ld;
@@ -242,32 +245,64 @@ static void scale_along_k(const struct side *s, uint64_t lane, uint64_t k, uint3
 	}
 }
 
-/* Scales k x lanes packed elements, from k on, of lanes whose scales follow each other along k. */
-static void scale_packed_rows(const struct side *s, uint64_t lane, uint32_t count, uint64_t k,
-			      uint32_t n, float *packed)
-{
-	const struct onpu_gemm_scales *sc = s->scales;
-	float one[GROUPS_MAX], zero[GROUPS_MAX];
-	float scales[GROUPS_MAX][GEMM_LANES_MAX], zeros[GROUPS_MAX][GEMM_LANES_MAX];
-	uint32_t group = sc->group, skip = (uint32_t)(k % group), at = 0;
-	uint32_t groups = div_up(skip + n, group);
+/* The scales of some k and the lanes of a sliver, for kernels that scale while they pack. */
+struct packed_scales {
+	_Alignas(64) uint32_t scale[GROUPS_MAX * GEMM_LANES_MAX];
+	_Alignas(64) uint32_t zero[GROUPS_MAX * GEMM_LANES_MAX];
+	struct gemm_lane_scales lanes;
+};
 
-	for (uint32_t r = 0; r < s->lanes; r++) {
-		if (r < count)
-			fetch_scales(sc, lane + r, k / group, groups, one, zero);
-		for (uint32_t i = 0; i < groups; i++) {
-			scales[i][r] = one[i];
-			zeros[i][r] = sc->zero.n ? zero[i] : 0;
+/* They lie as their operand does, so they are packed as it is. */
+static void pack_groups(const struct gemm *g, const struct side *s, const struct onpu_view *view,
+			enum gemm_mode mode, size_t es, uint64_t lane, uint32_t count,
+			uint64_t group, uint32_t groups, uint32_t *dst)
+{
+	uint8_t bounce[GEMM_LANES_MAX * GROUPS_MAX * 2];
+	const uint8_t *rows[GEMM_LANES_MAX];
+	uint64_t row0 = s->k_contiguous ? lane : group, elem = s->k_contiguous ? group : lane;
+	uint32_t n = s->k_contiguous ? count : groups;
+	size_t len = (s->k_contiguous ? groups : count) * es;
+
+	for (uint32_t r = 0; r < n; r++) {
+		uint64_t off = ((row0 + r) * s->scales->ld + elem) * es;
+
+		rows[r] = gemm_view_at(view, off, len);
+		if (!rows[r]) {
+			gemm_view_read(view, off, bounce + r * len, len);
+			rows[r] = bounce + r * len;
 		}
 	}
-	for (uint32_t i = 0; at < n; i++) {
-		uint32_t run = min_u32(group - skip, n - at);
+	if (s->k_contiguous)
+		g->kern->pack_rows(dst, s->lanes, rows, count, groups, mode, NULL);
+	else
+		g->kern->pack_cols(dst, s->lanes, rows, 0, count, groups, mode, NULL);
+}
 
-		gemm_scale_lanes(packed + (size_t)at * s->lanes, run, s->lanes, s->lanes, scales[i],
-				 sc->zero.n ? zeros[i] : NULL, s->simd);
-		at += run;
-		skip = 0;
+/* What the packing of k .. k + n - 1 of some lanes gets: NULL if it does not scale. */
+static const struct gemm_lane_scales *pack_scales(const struct gemm *g, const struct side *s,
+						  uint64_t lane, uint32_t count, uint64_t k,
+						  uint32_t n, struct packed_scales *ps)
+{
+	const struct onpu_gemm_scales *sc = s->scales;
+	uint32_t skip, groups;
+
+	if (!sc || s->convert)
+		return NULL;
+	skip = (uint32_t)(k % sc->group);
+	groups = div_up(skip + n, sc->group);
+	ps->lanes = (struct gemm_lane_scales){
+		.scale = (const float *)(const void *)ps->scale,
+		.shift = (unsigned int)__builtin_ctz(sc->group), .skip = skip,
+	};
+	pack_groups(g, s, &sc->view, !sc->type ? GEMM_UE8M0 :
+		    sc->type == ONPU_DTYPE_F16 ? GEMM_F16 : GEMM_BF16, sc->type ? 2 : 1, lane, count,
+		    k / sc->group, groups, ps->scale);
+	if (sc->zero.n) {
+		ps->lanes.zero = (const float *)(const void *)ps->zero;
+		pack_groups(g, s, &sc->zero, GEMM_I8_F32, 1, lane, count, k / sc->group, groups,
+			    ps->zero);
 	}
+	return &ps->lanes;
 }
 
 /* Source with k contiguous: one row per lane, a step of k at a time. */
@@ -278,8 +313,8 @@ static void pack_sliver_rows(const struct gemm *g, const struct side *s, uint32_
 	uint32_t start = sliver_start(s, sliver);
 	uint32_t count = sliver_start(s, sliver + 1) - start;
 	uint32_t *dst = sliver_data(g, s, sliver);
-
 	uint32_t step = ROWS_STEP * 32 / s->packed_bits;
+	struct packed_scales ps;
 
 	for (uint32_t k = 0; k < g->kn; k += step) {
 		uint32_t n = min_u32(step, g->kn - k);
@@ -293,10 +328,8 @@ static void pack_sliver_rows(const struct gemm *g, const struct side *s, uint32_
 			if (s->scales && s->convert)
 				scale_along_k(s, lane, g->k0 + k, n, (float *)(void *)tmp);
 		}
-		g->kern->pack_rows(to, s->lanes, rows, count, n, s->mode);
-		if (s->scales && !s->convert)
-			scale_packed_rows(s, s->lane0 + start, count, g->k0 + k, n,
-					  (float *)(void *)to);
+		g->kern->pack_rows(to, s->lanes, rows, count, n, s->mode,
+				   pack_scales(g, s, s->lane0 + start, count, g->k0 + k, n, &ps));
 	}
 }
 
@@ -319,23 +352,25 @@ static const float *find_scales(const struct side *s, struct lane_scales *ls, ui
 	return sc->zero.n ? ls->zeros : NULL;
 }
 
-/* Scales the elements of k .. k + n - 1 of slivers [first, end), which have been packed. */
-static void scale_packed_cols(const struct gemm *g, const struct side *s, struct lane_scales *ls,
-			      uint32_t first, uint32_t end, uint32_t k, uint32_t n, uint32_t lead)
+/* Rows [k, k + n) of the source, width elements from lane on. */
+static void fetch_rows(const struct gemm *g, const struct side *s, struct lane_scales *ls, uint32_t k,
+		       uint32_t n, uint64_t lane, uint32_t width, const uint8_t **rows,
+		       uint8_t *bounce)
 {
-	uint32_t start = sliver_start(s, first), width = lead + sliver_start(s, end) - start;
-	uint32_t group = s->scales->group;
+	for (uint32_t r = 0; r < n; r++) {
+		uint8_t *tmp = bounce + (size_t)r * COLS_MAX * 4;
+		const float *zeros;
 
-	for (uint32_t run; n; k += run, n -= run) {
-		const float *zeros = find_scales(s, ls, g->k0 + k, s->lane0 + start - lead, width);
-
-		run = min_u32(n, group - (uint32_t)((g->k0 + k) % group));
-		for (uint32_t i = first; i < end; i++) {
-			uint32_t at = sliver_start(s, i) - start + lead;
-			uint32_t *packed = sliver_data(g, s, i) + (size_t)k * s->lanes;
-
-			gemm_scale_lanes((float *)(void *)packed, run, s->lanes, s->lanes,
-					 ls->scales + at, zeros ? zeros + at : NULL, s->simd);
+		if (s->rows && s->rows[k + r]) {
+			rows[r] = s->rows[k + r] + (lane - s->rows_lane) * s->bits / 8;
+			prefetch(rows[r], s->ahead, ((size_t)width * s->bits + 7) / 8);
+			continue;
+		}
+		rows[r] = fetch(s, g->k0 + k + r, lane, width, tmp);
+		if (s->scales && s->convert) {
+			zeros = find_scales(s, ls, g->k0 + k + r, lane, width);
+			gemm_scale_lanes((float *)(void *)tmp, 1, 0, width, ls->scales, zeros,
+					 s->simd);
 		}
 	}
 }
@@ -347,36 +382,27 @@ static void pack_slivers_cols(const struct gemm *g, const struct side *s, uint32
 	_Alignas(64) uint8_t bounce[COLS_STEP * COLS_MAX * 4];
 	const uint8_t *rows[COLS_STEP];
 	struct lane_scales ls = { .group = UINT64_MAX };
+	struct packed_scales ps;
 	uint32_t start = sliver_start(s, first);
 	uint64_t lane = s->lane0 + start;
 	/* Elements of less than a byte are converted from a whole one on. */
 	uint32_t lead = s->bits < 8 ? (uint32_t)(lane % GEMM_CONVERT_GRAIN) : 0;
 	uint32_t width = lead + sliver_start(s, end) - start;
-	const float *zeros;
 
 	for (uint32_t k = 0; k < g->kn; k += COLS_STEP) {
 		uint32_t n = min_u32(COLS_STEP, g->kn - k);
 
-		for (uint32_t r = 0; r < n; r++) {
-			uint8_t *tmp = bounce + (size_t)r * COLS_MAX * 4;
-
-			rows[r] = fetch(s, g->k0 + k + r, lane - lead, width, tmp);
-			if (s->scales && s->convert) {
-				zeros = find_scales(s, &ls, g->k0 + k + r, lane - lead, width);
-				gemm_scale_lanes((float *)(void *)tmp, 1, 0, width, ls.scales, zeros,
-						 s->simd);
-			}
-		}
+		fetch_rows(g, s, &ls, k, n, lane - lead, width, rows, bounce);
 		for (uint32_t i = first; i < end; i++) {
-			uint32_t at = sliver_start(s, i);
+			uint32_t at = sliver_start(s, i), count = sliver_start(s, i + 1) - at;
 
 			g->kern->pack_cols(sliver_data(g, s, i) +
 					   (size_t)(k / g->kern->ku) * s->lanes, s->lanes, rows,
 					   (size_t)(at - start + lead) * s->packed_bits / 8,
-					   sliver_start(s, i + 1) - at, n, s->mode);
+					   count, n, s->mode,
+					   pack_scales(g, s, s->lane0 + at, count, g->k0 + k, n,
+						       &ps));
 		}
-		if (s->scales && !s->convert)
-			scale_packed_cols(g, s, &ls, first, end, k, n, lead);
 	}
 }
 
@@ -697,57 +723,93 @@ static bool cancelled(const struct gemm *g)
 	return g->cancel && atomic_load_explicit(g->cancel, memory_order_acquire);
 }
 
+/* Where the rows of a block of k are, from lane on; NULL for those that cross segments. */
+static void find_stream_rows(struct gemm *g, uint64_t lane, uint32_t width, const uint8_t **rows)
+{
+	struct side *b = &g->b;
+
+	b->rows_lane = lane - lane % GEMM_CONVERT_GRAIN;
+	width += (uint32_t)(lane - b->rows_lane);
+	for (uint32_t r = 0; r < g->kn; r++)
+		rows[r] = gemm_view_at(b->view, ((g->k0 + r) * b->ld + b->rows_lane) * b->bits / 8,
+				       ((uint64_t)width * b->bits + 7) / 8);
+	b->rows = rows;
+}
+
+/*
+ * How far from what is read of B that is which will be read a little later: further along its
+ * rows, or at the beginning of those that come next.
+ */
+static uint64_t look_ahead(const struct gemm *g, uint32_t k, uint32_t at, uint32_t width)
+{
+	const struct side *b = &g->b;
+	uint32_t rows = b->k_contiguous ? g->chunk : g->stream_k;
+	uint64_t pos = b->k_contiguous ? k : at, end = b->k_contiguous ? g->desc->k : width;
+
+	if (pos + b->ahead * 8 / b->bits < end)
+		return b->ahead;
+	return b->ahead + (rows * b->ld - end) * b->bits / 8;
+}
+
 /*
  * A few rows by many columns: what counts is how fast B comes from memory, once. Nobody packs all
  * of it; each item has some columns, for all of k, and packs a bit of them at a time, to where
- * its cache keeps it.
+ * the first-level cache keeps it.
  */
 static void stream_item(void *arg, size_t index)
 {
 	const struct gemm *all = arg;
 	_Alignas(CACHE_LINE) uint32_t packed[STREAM_WORDS];
-	uint32_t lane = (uint32_t)index * all->strip;
+	const uint8_t *rows[STREAM_ROWS];
+	uint32_t start = (uint32_t)index * all->strip;
+	uint32_t width = min_u32(all->strip, all->b.count - start);
 	struct gemm g = *all;
 
 	g.b.packed = packed;
-	set_block(&g.b, all->b.lane0 + lane, min_u32(all->strip, all->b.count - lane));
-	g.b.per_item = COLS_CHUNK;
 	g.items_a = 0;
-	g.tiles_n = div_up(g.b.slivers, g.kern->tile_n);
-	if (g.sums)
-		g.sums += lane;
+	g.tiles_n = 1;
 	for (uint64_t k = 0; k < g.desc->k && !cancelled(&g); k += all->stream_k) {
 		set_k(&g, (uint32_t)k, all->stream_k);
 		g.a.skip = (size_t)(k / g.kern->ku) * g.a.lanes;
-		for (uint32_t i = 0; i < div_up(g.b.slivers, COLS_CHUNK); i++)
-			pack_item(&g, i);
-		for (uint32_t i = 0; i < g.tiles_n; i++)
-			(g.desc->epilogue ? panel_item : tile_item)(&g, i);
+		if (!g.b.k_contiguous && !g.b.convert)
+			find_stream_rows(&g, all->b.lane0 + start, width, rows);
+		for (uint32_t at = 0; at < width; at += all->chunk) {
+			set_block(&g.b, all->b.lane0 + start + at, min_u32(all->chunk, width - at));
+			g.b.ahead = look_ahead(all, (uint32_t)k, at, width);
+			if (g.sums)
+				g.sums = all->sums + start + at;
+			for (uint32_t i = 0; i < div_up(g.b.slivers, g.b.per_item); i++)
+				pack_item(&g, i);
+			(g.desc->epilogue ? panel_item : tile_item)(&g, 0);
+		}
 	}
 }
 
-/* What an item packs at a time: wide if that makes longer runs in memory, and there are many. */
+/*
+ * What an item has, and packs at a time. Rows of B that k runs along go on behind each other: a
+ * sliver, and much of k. Where columns run along the rows, those are read side by side, as
+ * many as caches and page tables can follow, each of them as far as the item goes.
+ */
 static void choose_strip(struct gemm *g)
 {
 	const struct gemm_kernel *kern = g->kern;
-	uint32_t grain = 16u * kern->ku, unit = kern->nr * COLS_CHUNK;
-	uint32_t items = (onpu_pool_threads(g->pool) + 1) * STREAM_ITEMS, k;
-	/* With room for the least k of each sliver. */
-	uint32_t most = STREAM_WORDS / (STREAM_UNITS * kern->nr + kern->b_head) / COLS_CHUNK * unit;
+	uint32_t items = (onpu_pool_threads(g->pool) + 1) * STREAM_ITEMS, slivers = 1;
+	uint32_t units = g->b.k_contiguous ? STREAM_UNITS : STREAM_ROWS / kern->ku;
 
-	g->strip = kern->nr;
+	g->stream_k = units * kern->ku;
+	g->b.stride = (kern->b_head + units * kern->nr + 15) & ~15u;	/* cache lines */
+	if (g->b.k_contiguous) {
+		g->b.ahead = (uint64_t)g->stream_k * g->b.bits / 8;
+	} else {
+		slivers = min_u32(kern->tile_n, STREAM_WORDS / (uint32_t)g->b.stride);
+		g->b.ahead = (uint64_t)slivers * kern->nr * g->b.bits / 8;
+	}
+	if (g->b.ahead < STREAM_AHEAD)
+		g->b.ahead = STREAM_AHEAD;
+	g->chunk = g->strip = slivers * kern->nr;
 	if (!g->b.k_contiguous)
-		g->strip = min_u32(most, unit * min_u32(div_up(STREAM_RUN * 8 / g->b.bits, unit),
-							div_up(div_up(g->desc->n, items), unit)));
-	g->b.stride = STREAM_WORDS / (g->strip / kern->nr) & ~15u;	/* cache lines */
-	k = (uint32_t)(g->b.stride - kern->b_head) / kern->nr * kern->ku;
-	g->stream_k = k / grain * grain;
-	/* Rows of B go on behind each other: what is packed need not leave the first-level cache. */
-	if (g->b.k_contiguous)
-		g->stream_k = min_u32(g->stream_k, STREAM_K * kern->ku);
-	g->b.ahead = (uint64_t)g->stream_k * g->b.bits / 8 * (g->b.k_contiguous ? 1 : g->b.ld);
-	if (g->b.k_contiguous && g->b.ahead < STREAM_RUN / 2)
-		g->b.ahead = STREAM_RUN / 2;
+		g->strip *= min_u32(div_up(STREAM_RUN * 8 / g->b.bits, g->chunk),
+				    div_up(div_up(g->desc->n, items), g->chunk));
 }
 
 static bool worth_streaming(const struct gemm *g)
@@ -988,17 +1050,26 @@ static bool native_mode(const struct gemm_kernel *kern, uint32_t dtype, enum gem
 		*mode = GEMM_F16;
 		return true;
 	case ONPU_DTYPE_I8:
-		*mode = GEMM_I8;
-		return kern->integer;
+		*mode = kern->integer ? GEMM_I8 : GEMM_I8_F32;
+		return kern->integer || kern->modes & GEMM_MODE(*mode);
 	case ONPU_DTYPE_I4:
 		*mode = kern->integer ? GEMM_I4 : GEMM_I4_F32;
-		return kern->nibbles;
+		break;
+	case ONPU_DTYPE_E4M3:
+	case ONPU_DTYPE_MX_E4M3:
+		*mode = GEMM_E4M3;
+		break;
+	case ONPU_DTYPE_E5M2:
+	case ONPU_DTYPE_MX_E5M2:
+		*mode = GEMM_E5M2;
+		break;
 	case ONPU_DTYPE_MX_E2M1:
 		*mode = GEMM_E2M1;
-		return kern->nibbles;
+		break;
 	default:
 		return false;
 	}
+	return kern->modes & GEMM_MODE(*mode);
 }
 
 /* How the elements of an operand come into the slivers. */
@@ -1011,7 +1082,10 @@ static void set_source(struct side *s, const struct gemm_kernel *kern, uint32_t 
 	s->scales = scales->group ? scales : NULL;
 	s->simd = kern->isa >= ONPU_GEMM_ISA_AVX2;
 	/* Slivers of B start at bytes if its first one does; those of A start anywhere. */
-	if (native && (s->bits >= 8 || (s->is_b && (s->k_contiguous || lane0 % 2 == 0)))) {
+	if (native && s->bits < 8)
+		native = s->is_b ? s->k_contiguous || lane0 % 2 == 0 :
+				   s->k_contiguous && !kern->integer;
+	if (native) {
 		if (kern->a_biased && !s->is_b)
 			s->mode = GEMM_I8_BIASED;
 		return;

@@ -139,8 +139,10 @@ TAVX2 GEMM_INLINE void pack_rows_mode(uint32_t *dst, unsigned int lanes, const u
 }
 
 TAVX2 static void pack_rows_f(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows,
-			      unsigned int count, size_t k, enum gemm_mode mode)
+			      unsigned int count, size_t k, enum gemm_mode mode,
+			      const struct gemm_lane_scales *scales)
 {
+	(void)scales;
 	if (mode == GEMM_F32)
 		pack_rows_mode(dst, lanes, rows, count, k, GEMM_F32, 1);
 	else if (mode == GEMM_BF16)
@@ -150,15 +152,19 @@ TAVX2 static void pack_rows_f(uint32_t *dst, unsigned int lanes, const uint8_t *
 }
 
 TAVX2 static void pack_rows_i16(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows,
-				unsigned int count, size_t k, enum gemm_mode mode)
+				unsigned int count, size_t k, enum gemm_mode mode,
+				const struct gemm_lane_scales *scales)
 {
+	(void)scales;
 	(void)mode;
 	pack_rows_mode(dst, lanes, rows, count, k, GEMM_I8, 2);
 }
 
 TAVX2 static void pack_rows_i8(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows,
-			       unsigned int count, size_t k, enum gemm_mode mode)
+			       unsigned int count, size_t k, enum gemm_mode mode,
+			       const struct gemm_lane_scales *scales)
 {
+	(void)scales;
 	if (mode == GEMM_I8_BIASED)
 		pack_rows_mode(dst, lanes, rows, count, k, GEMM_I8_BIASED, 4);
 	else
@@ -180,8 +186,10 @@ TAVX2 GEMM_INLINE void pack_cols_mode(uint32_t *dst, unsigned int lanes, const u
 }
 
 TAVX2 static void pack_cols_f(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows,
-			      size_t off, unsigned int count, size_t k, enum gemm_mode mode)
+			      size_t off, unsigned int count, size_t k, enum gemm_mode mode,
+			      const struct gemm_lane_scales *scales)
 {
+	(void)scales;
 	if (mode == GEMM_F32)
 		pack_cols_mode(dst, lanes, rows, off, count, k, GEMM_F32);
 	else if (mode == GEMM_BF16)
@@ -226,8 +234,10 @@ TAVX2 GEMM_INLINE void interleave4(uint32_t *dst, const uint8_t *const *rows, si
 }
 
 TAVX2 static void pack_cols_i16(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows,
-				size_t off, unsigned int count, size_t k, enum gemm_mode mode)
+				size_t off, unsigned int count, size_t k, enum gemm_mode mode,
+				const struct gemm_lane_scales *scales)
 {
+	(void)scales;
 	unsigned int second = count > W ? count - W : 0;
 
 	(void)mode;
@@ -239,8 +249,10 @@ TAVX2 static void pack_cols_i16(uint32_t *dst, unsigned int lanes, const uint8_t
 }
 
 TAVX2 static void pack_cols_i8(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows,
-			       size_t off, unsigned int count, size_t k, enum gemm_mode mode)
+			       size_t off, unsigned int count, size_t k, enum gemm_mode mode,
+			       const struct gemm_lane_scales *scales)
 {
+	(void)scales;
 	__m128i bias = _mm_set1_epi8(mode == GEMM_I8_BIASED ? -128 : 0);
 	unsigned int second = count > W ? count - W : 0;
 

@@ -4,8 +4,8 @@
  *
  * Operands are packed before use. A "unit" is one 32-bit word of packed data: one FP32 value,
  * or 1, 2 or 4 consecutive k of an integer operand (ku says which). A "sliver" holds a few rows
- * of A, or columns of B ("lanes"), for one block of k: unit[k / ku][lanes]. Lanes and k
- * past the edge of the matrix are zero. A micro kernel multiplies one sliver of A by one of B.
+ * of A, or columns of B ("lanes"), for one block of k: unit[k / ku][lanes]. k past the edge of
+ * the matrix is zero, lanes past it are of no consequence. A micro kernel multiplies one sliver of A by one of B.
  */
 #ifndef ONPU_MODEL_GEMM_PRIV_H
 #define ONPU_MODEL_GEMM_PRIV_H
@@ -27,10 +27,28 @@ enum gemm_mode {
 	GEMM_F16,	/* to FP32, exact */
 	GEMM_I8,	/* ku = 1: sign-extended to 32 bits; ku = 2: two 16-bit halves; ku = 4: bytes */
 	GEMM_I8_BIASED,	/* ku = 4 only: bytes + 128, unsigned */
-	/* Kernels that say so read 4-bit elements too, from a whole byte on. */
+	/* Kernels read these too if they say so; 4-bit elements from a whole byte on. */
 	GEMM_I4,	/* as GEMM_I8 */
-	GEMM_I4_F32,	/* to FP32 */
-	GEMM_E2M1,	/* to FP32 */
+	GEMM_I4_F32,	/* to FP32, as all that follow */
+	GEMM_E2M1,
+	GEMM_I8_F32,
+	GEMM_E4M3,
+	GEMM_E5M2,
+	GEMM_UE8M0,
+	GEMM_MODES
+};
+
+#define GEMM_MODE(mode)		(1u << (mode))
+
+/*
+ * What packed elements are scaled by: (v - zero) * scale, with one of each for every lane of
+ * every group along k: as many as the sliver has lanes. Groups are of 32 or more.
+ */
+struct gemm_lane_scales {
+	const float *scale;
+	const float *zero;		/* NULL: none */
+	unsigned int shift;		/* log2 of the elements of a group */
+	uint32_t skip;			/* of the first group, a multiple of 16 */
 };
 
 struct gemm_kernel {
@@ -38,8 +56,8 @@ struct gemm_kernel {
 	bool (*supported)(void);
 	enum onpu_gemm_isa isa;
 	bool integer;		/* INT8 -> INT32, else FP32 */
-	bool nibbles;		/* packing reads 4-bit elements */
 	bool a_biased;		/* A is packed as GEMM_I8_BIASED; finish_b makes up for it */
+	uint32_t modes;		/* GEMM_MODE()s that packing reads beyond the first ones; then it scales */
 	uint8_t mr;		/* rows of a micro tile */
 	uint8_t nr;		/* columns of a micro tile = lanes of a sliver of B */
 	uint8_t a_lanes;	/* lanes of a sliver of A, >= mr */
@@ -51,16 +69,18 @@ struct gemm_kernel {
 
 	/*
 	 * Pack count (<= lanes) source rows, k elements of k each, one lane per row
-	 * (operand stored with k contiguous).
+	 * (operand stored with k contiguous), scaled unless scales is NULL.
 	 */
 	void (*pack_rows)(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows,
-			  unsigned int count, size_t k, enum gemm_mode mode);
+			  unsigned int count, size_t k, enum gemm_mode mode,
+			  const struct gemm_lane_scales *scales);
 	/*
 	 * Pack k source rows, count (<= lanes) elements of each starting at byte off,
 	 * one lane per element (operand stored with the lanes contiguous).
 	 */
 	void (*pack_cols)(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows, size_t off,
-			  unsigned int count, size_t k, enum gemm_mode mode);
+			  unsigned int count, size_t k, enum gemm_mode mode,
+			  const struct gemm_lane_scales *scales);
 	/* Fill the head of a sliver of B once its units are complete; may be NULL. */
 	void (*finish_b)(uint32_t *sliver, size_t units);
 	/*
@@ -83,7 +103,7 @@ void gemm_pack_cols_c(uint32_t *dst, unsigned int lanes, const uint8_t *const *r
 
 #if defined(__x86_64__)
 extern const struct gemm_kernel gemm_sse41_i8, gemm_avx2_f32, gemm_avx2_i8, gemm_avxvnni_i8,
-	gemm_avx512_f32, gemm_avx512vnni_i8;
+	gemm_avx512_f32, gemm_avx512vbmi_f32, gemm_avx512vnni_i8;
 #endif
 
 /*

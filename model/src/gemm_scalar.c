@@ -97,14 +97,18 @@ void gemm_pack_cols_c(uint32_t *dst, unsigned int lanes, const uint8_t *const *r
 }
 
 static void pack_rows(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows,
-		      unsigned int count, size_t k, enum gemm_mode mode)
+		      unsigned int count, size_t k, enum gemm_mode mode,
+		      const struct gemm_lane_scales *scales)
 {
+	(void)scales;
 	gemm_pack_rows_c(dst, lanes, rows, count, k, mode, 1);
 }
 
 static void pack_cols(uint32_t *dst, unsigned int lanes, const uint8_t *const *rows, size_t off,
-		      unsigned int count, size_t k, enum gemm_mode mode)
+		      unsigned int count, size_t k, enum gemm_mode mode,
+		      const struct gemm_lane_scales *scales)
 {
+	(void)scales;
 	gemm_pack_cols_c(dst, lanes, rows, off, count, k, mode, 1);
 }
 

@@ -5,11 +5,12 @@
  * nothing on shared machines, so the candidates take turns in one process, and the median of the
  * rounds' ratios is what counts.
  *
- *   bench_gemm [-t threads] [-r rounds] [-i isa] [-a] [-c] [-w] [-b mib] [N ...]
+ *   bench_gemm [-t threads] [-r rounds] [-i isa] [-a] [-c] [-w] [-b mib] [-f name] [N ...]
  *      -a: also the other types, both operands of one (ratio to our own F32)
  *      -c: count the CPU time of the computing thread (one thread only; for busy machines)
  *      -w: N rows by weights, in both layouts: the weights' bandwidth beside a pass over memory
  *      -b: MiB of weights (128)
+ *      -f: only weights whose name contains it
  *
  * An old OpenBLAS does not know new processors: OPENBLAS_CORETYPE=SkylakeX helps it.
  */
@@ -47,6 +48,7 @@ static dnnl_fn *onednn_sgemm;
 static struct onpu_pool *pool;
 static clockid_t clock_id = CLOCK_MONOTONIC;
 static int threads = 1, rounds = 7;
+static const char *filter = "";
 static uint32_t isa = ONPU_GEMM_ISA_AUTO;
 
 static double now(void)
@@ -357,6 +359,8 @@ static void bench_weights(uint32_t m, size_t bytes)
 		const struct weights *w = &weights[i];
 		uint32_t n = (uint32_t)((double)bytes * 8 / SKINNY_K / w->bits);
 
+		if (!strstr(w->name, filter))
+			continue;
 		printf("M=%-3u threads=%d %-20s", m, threads, w->name);
 		for (int tb = 1; tb >= 0; tb--) {
 			setup(&job, &(struct shape){ m, n, SKINNY_K, w->a, w->b,
@@ -413,7 +417,7 @@ int main(int argc, char **argv)
 	bool all_types = false, skinny = false, ok = true;
 	int c;
 
-	while ((c = getopt(argc, argv, "t:r:i:b:acw")) != -1) {
+	while ((c = getopt(argc, argv, "t:r:i:b:f:acw")) != -1) {
 		if (c == 't')
 			threads = atoi(optarg);
 		else if (c == 'r')
@@ -422,6 +426,8 @@ int main(int argc, char **argv)
 			isa = find_isa(optarg);
 		else if (c == 'b')
 			bytes = (size_t)atoi(optarg) << 20;
+		else if (c == 'f')
+			filter = optarg;
 		else if (c == 'a')
 			all_types = true;
 		else if (c == 'c')
@@ -435,7 +441,8 @@ int main(int argc, char **argv)
 	    rounds < 1 || rounds > ROUNDS_MAX || !bytes ||
 	    (threads > 1 && clock_id != CLOCK_MONOTONIC)) {
 		fprintf(stderr,
-			"usage: %s [-t threads] [-r rounds] [-i isa] [-a] [-c] [-w] [-b mib] [N ...]\n",
+			"usage: %s [-t threads] [-r rounds] [-i isa] [-a] [-c] [-w] [-b mib] [-f name]"
+			" [N ...]\n",
 			argv[0]);
 		return 2;
 	}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* What the kernels for AVX-512 share. */
+#ifndef ONPU_MODEL_GEMM_AVX512_H
+#define ONPU_MODEL_GEMM_AVX512_H
+
+#include "gemm_priv.h"
+
+#define T512_SETS	"avx512f,avx512bw,avx512dq,avx512vl,fma,f16c,avx2"
+#define T512	GEMM_NO_SANITIZE __attribute__((target(T512_SETS)))
+
+bool gemm_have_avx512(void);
+
+/* The micro kernel of gemm_avx512_f32, which says what its arguments are. */
+void gemm_avx512_tile_f32(unsigned int rows, unsigned int cols, size_t units, const uint32_t *a,
+			  const uint32_t *b, const uint32_t *const *cin, uint32_t *const *dout,
+			  size_t col, bool last);
+
+#endif
