@@ -49,6 +49,7 @@
 #define STREAM_WORDS	(10u << 10)	/* of B, packed, on the stack of a thread: the first-level cache */
 #define STREAM_UNITS	256u	/* of k at a time when k is contiguous */
 #define STREAM_ROWS	64u	/* of B at a time when it is not */
+#define STREAM_ROW_SLIVERS 2u	/* of few rows by k contiguous, at most */
 #define STREAM_RUN	4096u	/* bytes of each that an item reads, about */
 #define STREAM_AHEAD	512u	/* bytes, at least */
 #define STREAM_ITEMS	4u	/* for each thread */
@@ -88,8 +89,9 @@ struct side {
 	unsigned int lanes;		/* of a sliver, in memory */
 	unsigned int max_lanes;		/* used ones */
 	uint64_t ahead;			/* bytes from what is read to what is prefetched, or 0 */
-	const uint8_t *const *rows;	/* of the block of k, from rows_lane on, or NULL; each may be */
-	uint64_t rows_lane;
+	const uint8_t *const *rows;	/* of the block, from rows_elem on, or NULL; each may be */
+	uint64_t rows_elem;
+	struct packed_scales *scale_cache;	/* of each sliver of the block, or NULL */
 	uint32_t *packed;
 	size_t skip;			/* units of a sliver before the block of k */
 	size_t stride;			/* units from sliver to sliver */
@@ -213,6 +215,18 @@ static const uint8_t *fetch(const struct side *s, uint64_t row, uint64_t elem, u
 	return dst;
 }
 
+/* The same of a row of the block that has been found already, or NULL. */
+static inline const uint8_t *known_row(const struct side *s, uint32_t row, uint64_t elem, uint32_t n)
+{
+	const uint8_t *p = s->rows ? s->rows[row] : NULL;
+
+	if (!p)
+		return NULL;
+	p += (elem - s->rows_elem) * s->bits / 8;
+	prefetch(p, s->ahead, ((size_t)n * s->bits + 7) / 8);
+	return p;
+}
+
 /* n scales and, if there are any, zero points from (row, elem) of their matrix. */
 static void fetch_scales(const struct onpu_gemm_scales *sc, uint64_t row, uint64_t elem, uint32_t n,
 			 float *scales, float *zeros)
@@ -249,6 +263,7 @@ static void scale_along_k(const struct side *s, uint64_t lane, uint64_t k, uint3
 struct packed_scales {
 	_Alignas(64) uint32_t scale[GROUPS_MAX * GEMM_LANES_MAX];
 	_Alignas(64) uint32_t zero[GROUPS_MAX * GEMM_LANES_MAX];
+	uint64_t from, end;		/* k of the groups that are there */
 	struct gemm_lane_scales lanes;
 };
 
@@ -278,30 +293,36 @@ static void pack_groups(const struct gemm *g, const struct side *s, const struct
 		g->kern->pack_cols(dst, s->lanes, rows, 0, count, groups, mode, NULL);
 }
 
-/* What the packing of k .. k + n - 1 of some lanes gets: NULL if it does not scale. */
+/* What the packing of k .. k + n - 1 of a sliver gets: NULL if it does not scale. */
 static const struct gemm_lane_scales *pack_scales(const struct gemm *g, const struct side *s,
-						  uint64_t lane, uint32_t count, uint64_t k,
-						  uint32_t n, struct packed_scales *ps)
+						  uint32_t sliver, uint64_t k, uint32_t n,
+						  struct packed_scales *ps)
 {
 	const struct onpu_gemm_scales *sc = s->scales;
-	uint32_t skip, groups;
+	uint32_t start = sliver_start(s, sliver), count = sliver_start(s, sliver + 1) - start;
+	uint32_t groups;
 
 	if (!sc || s->convert)
 		return NULL;
-	skip = (uint32_t)(k % sc->group);
-	groups = div_up(skip + n, sc->group);
-	ps->lanes = (struct gemm_lane_scales){
-		.scale = (const float *)(const void *)ps->scale,
-		.shift = (unsigned int)__builtin_ctz(sc->group), .skip = skip,
-	};
-	pack_groups(g, s, &sc->view, !sc->type ? GEMM_UE8M0 :
-		    sc->type == ONPU_DTYPE_F16 ? GEMM_F16 : GEMM_BF16, sc->type ? 2 : 1, lane, count,
-		    k / sc->group, groups, ps->scale);
-	if (sc->zero.n) {
-		ps->lanes.zero = (const float *)(const void *)ps->zero;
-		pack_groups(g, s, &sc->zero, GEMM_I8_F32, 1, lane, count, k / sc->group, groups,
-			    ps->zero);
+	if (s->scale_cache)
+		ps = &s->scale_cache[sliver];
+	if (!s->scale_cache || k < ps->from || k + n > ps->end) {
+		/* With a cache as many as there is room for: the next steps will want them. */
+		ps->from = k - k % sc->group;
+		ps->end = s->scale_cache ? g->desc->k0 + (uint64_t)g->desc->k : k + n;
+		groups = min_u32(div_up((uint32_t)(ps->end - ps->from), sc->group), GROUPS_MAX);
+		ps->end = ps->from + (uint64_t)groups * sc->group;
+		ps->lanes.scale = (const float *)(const void *)ps->scale;
+		ps->lanes.zero = sc->zero.n ? (const float *)(const void *)ps->zero : NULL;
+		ps->lanes.shift = (unsigned int)__builtin_ctz(sc->group);
+		pack_groups(g, s, &sc->view, !sc->type ? GEMM_UE8M0 :
+			    sc->type == ONPU_DTYPE_F16 ? GEMM_F16 : GEMM_BF16, sc->type ? 2 : 1,
+			    s->lane0 + start, count, k / sc->group, groups, ps->scale);
+		if (sc->zero.n)
+			pack_groups(g, s, &sc->zero, GEMM_I8_F32, 1, s->lane0 + start, count,
+				    k / sc->group, groups, ps->zero);
 	}
+	ps->lanes.skip = (uint32_t)(k - ps->from);
 	return &ps->lanes;
 }
 
@@ -324,12 +345,15 @@ static void pack_sliver_rows(const struct gemm *g, const struct side *s, uint32_
 			uint64_t lane = s->lane0 + start + r;
 			uint8_t *tmp = bounce + (size_t)r * ROWS_STEP * 4;
 
+			rows[r] = known_row(s, start + r, g->k0 + k, n);
+			if (rows[r])
+				continue;
 			rows[r] = fetch(s, lane, g->k0 + k, n, tmp);
 			if (s->scales && s->convert)
 				scale_along_k(s, lane, g->k0 + k, n, (float *)(void *)tmp);
 		}
 		g->kern->pack_rows(to, s->lanes, rows, count, n, s->mode,
-				   pack_scales(g, s, s->lane0 + start, count, g->k0 + k, n, &ps));
+				   pack_scales(g, s, sliver, g->k0 + k, n, &ps));
 	}
 }
 
@@ -361,11 +385,9 @@ static void fetch_rows(const struct gemm *g, const struct side *s, struct lane_s
 		uint8_t *tmp = bounce + (size_t)r * COLS_MAX * 4;
 		const float *zeros;
 
-		if (s->rows && s->rows[k + r]) {
-			rows[r] = s->rows[k + r] + (lane - s->rows_lane) * s->bits / 8;
-			prefetch(rows[r], s->ahead, ((size_t)width * s->bits + 7) / 8);
+		rows[r] = known_row(s, k + r, lane, width);
+		if (rows[r])
 			continue;
-		}
 		rows[r] = fetch(s, g->k0 + k + r, lane, width, tmp);
 		if (s->scales && s->convert) {
 			zeros = find_scales(s, ls, g->k0 + k + r, lane, width);
@@ -381,7 +403,7 @@ static void pack_slivers_cols(const struct gemm *g, const struct side *s, uint32
 {
 	_Alignas(64) uint8_t bounce[COLS_STEP * COLS_MAX * 4];
 	const uint8_t *rows[COLS_STEP];
-	struct lane_scales ls = { .group = UINT64_MAX };
+	struct lane_scales ls;
 	struct packed_scales ps;
 	uint32_t start = sliver_start(s, first);
 	uint64_t lane = s->lane0 + start;
@@ -389,6 +411,7 @@ static void pack_slivers_cols(const struct gemm *g, const struct side *s, uint32
 	uint32_t lead = s->bits < 8 ? (uint32_t)(lane % GEMM_CONVERT_GRAIN) : 0;
 	uint32_t width = lead + sliver_start(s, end) - start;
 
+	ls.group = UINT64_MAX;
 	for (uint32_t k = 0; k < g->kn; k += COLS_STEP) {
 		uint32_t n = min_u32(COLS_STEP, g->kn - k);
 
@@ -400,8 +423,7 @@ static void pack_slivers_cols(const struct gemm *g, const struct side *s, uint32
 					   (size_t)(k / g->kern->ku) * s->lanes, s->lanes, rows,
 					   (size_t)(at - start + lead) * s->packed_bits / 8,
 					   count, n, s->mode,
-					   pack_scales(g, s, s->lane0 + at, count, g->k0 + k, n,
-						       &ps));
+					   pack_scales(g, s, i, g->k0 + k, n, &ps));
 		}
 	}
 }
@@ -495,6 +517,23 @@ static bool all_direct(const struct tile_rows *t, uint32_t row, uint32_t rows)
 	return true;
 }
 
+/* Slivers of B that are multiplied together, from js on. */
+static uint32_t slivers_at(const struct gemm *g, uint32_t rows, uint32_t js, uint32_t end)
+{
+	return rows <= g->kern->few_rows ? min_u32(GEMM_FEW_SLIVERS, end - js) : 1;
+}
+
+/* A tile of n slivers of B. */
+static void run_tile(const struct gemm *g, uint32_t rows, uint32_t cols, uint32_t n,
+		     const uint32_t *a, const uint32_t *b, const uint32_t *const *cin,
+		     uint32_t *const *dout, uint32_t col, bool last)
+{
+	if (n > 1)
+		g->kern->tile_few(rows, cols, g->units, a, b, g->b.stride, cin, dout, col, last);
+	else
+		g->kern->tile(rows, cols, g->units, a, b, cin, dout, col, last);
+}
+
 static void tile_item(void *arg, size_t index)
 {
 	const struct gemm *g = arg;
@@ -518,15 +557,15 @@ static void tile_item(void *arg, size_t index)
 		uint32_t rows = sliver_start(&g->a, is + 1) - i0 - row;
 		bool direct = all_direct(&t, row, rows);
 
-		for (uint32_t js = js0; js < js1; js++) {
+		for (uint32_t js = js0, n; js < js1; js += n) {
 			const uint32_t *b = g->b.packed + js * g->b.stride;
-			uint32_t col = sliver_start(&g->b, js) - j0;
-			uint32_t cols = sliver_start(&g->b, js + 1) - j0 - col;
+			uint32_t col = sliver_start(&g->b, js) - j0, cols;
 
+			n = direct ? slivers_at(g, rows, js, js1) : 1;
+			cols = sliver_start(&g->b, js + n) - j0 - col;
 			if (direct)
-				kern->tile(rows, cols, g->units, a, b,
-					   t.in ? t.in_row + row : NULL, t.out_row + row, col,
-					   g->last);
+				run_tile(g, rows, cols, n, a, b, t.in ? t.in_row + row : NULL,
+					 t.out_row + row, col, g->last);
 			else
 				bounced_tile(g, &t, row, rows, col, cols, a, b);
 		}
@@ -583,15 +622,16 @@ static void panel_item(void *arg, size_t index)
 
 		if (g->sums)
 			point_rows(sums, g->sums + row * g->sums_ld + j0, g->sums_ld, rows);
-		for (uint32_t js = js0; js < js1; js++) {
-			uint32_t col = sliver_start(&g->b, js) - j0;
-			uint32_t cols = sliver_start(&g->b, js + 1) - j0 - col;
+		for (uint32_t js = js0, n; js < js1; js += n) {
+			uint32_t col = sliver_start(&g->b, js) - j0, cols;
 
-			kern->tile(rows, cols, g->units, sliver_data(g, &g->a, is),
-				   g->b.packed + js * g->b.stride,
-				   panel_start(g, panel, g->a.lane0 + row, rows, g->b.lane0 + j0,
-					       col, cols, sums),
-				   g->last ? panel : sums, col, false);
+			n = slivers_at(g, rows, js, js1);
+			cols = sliver_start(&g->b, js + n) - j0 - col;
+			run_tile(g, rows, cols, n, sliver_data(g, &g->a, is),
+				 g->b.packed + js * g->b.stride,
+				 panel_start(g, panel, g->a.lane0 + row, rows, g->b.lane0 + j0,
+					     col, cols, sums),
+				 g->last ? panel : sums, col, false);
 		}
 		for (uint32_t r = 0; g->last && r < rows; r++)
 			gemm_epilogue_row(g->desc, &cols_data, kern->integer, simd,
@@ -723,15 +763,14 @@ static bool cancelled(const struct gemm *g)
 	return g->cancel && atomic_load_explicit(g->cancel, memory_order_acquire);
 }
 
-/* Where the rows of a block of k are, from lane on; NULL for those that cross segments. */
-static void find_stream_rows(struct gemm *g, uint64_t lane, uint32_t width, const uint8_t **rows)
+/* Where count rows of B are, width elements from elem on; NULL for those that cross segments. */
+static void find_stream_rows(struct side *b, uint64_t row, uint32_t count, uint64_t elem,
+			     uint32_t width, const uint8_t **rows)
 {
-	struct side *b = &g->b;
-
-	b->rows_lane = lane - lane % GEMM_CONVERT_GRAIN;
-	width += (uint32_t)(lane - b->rows_lane);
-	for (uint32_t r = 0; r < g->kn; r++)
-		rows[r] = gemm_view_at(b->view, ((g->k0 + r) * b->ld + b->rows_lane) * b->bits / 8,
+	b->rows_elem = elem - elem % GEMM_CONVERT_GRAIN;
+	width += (uint32_t)(elem - b->rows_elem);
+	for (uint32_t r = 0; r < count; r++)
+		rows[r] = gemm_view_at(b->view, ((row + r) * b->ld + b->rows_elem) * b->bits / 8,
 				       ((uint64_t)width * b->bits + 7) / 8);
 	b->rows = rows;
 }
@@ -760,6 +799,7 @@ static void stream_item(void *arg, size_t index)
 {
 	const struct gemm *all = arg;
 	_Alignas(CACHE_LINE) uint32_t packed[STREAM_WORDS];
+	struct packed_scales scales[STREAM_ROW_SLIVERS];
 	const uint8_t *rows[STREAM_ROWS];
 	uint32_t start = (uint32_t)index * all->strip;
 	uint32_t width = min_u32(all->strip, all->b.count - start);
@@ -768,11 +808,17 @@ static void stream_item(void *arg, size_t index)
 	g.b.packed = packed;
 	g.items_a = 0;
 	g.tiles_n = 1;
+	if (g.b.k_contiguous && !g.b.convert) {
+		find_stream_rows(&g.b, all->b.lane0 + start, width, g.desc->k0, g.desc->k, rows);
+		for (uint32_t i = 0; i < STREAM_ROW_SLIVERS; i++)
+			scales[i].end = 0;
+		g.b.scale_cache = scales;
+	}
 	for (uint64_t k = 0; k < g.desc->k && !cancelled(&g); k += all->stream_k) {
 		set_k(&g, (uint32_t)k, all->stream_k);
 		g.a.skip = (size_t)(k / g.kern->ku) * g.a.lanes;
 		if (!g.b.k_contiguous && !g.b.convert)
-			find_stream_rows(&g, all->b.lane0 + start, width, rows);
+			find_stream_rows(&g.b, g.k0, g.kn, all->b.lane0 + start, width, rows);
 		for (uint32_t at = 0; at < width; at += all->chunk) {
 			set_block(&g.b, all->b.lane0 + start + at, min_u32(all->chunk, width - at));
 			g.b.ahead = look_ahead(all, (uint32_t)k, at, width);
@@ -794,8 +840,12 @@ static void choose_strip(struct gemm *g)
 {
 	const struct gemm_kernel *kern = g->kern;
 	uint32_t items = (onpu_pool_threads(g->pool) + 1) * STREAM_ITEMS, slivers = 1;
-	uint32_t units = g->b.k_contiguous ? STREAM_UNITS : STREAM_ROWS / kern->ku;
+	uint32_t units = STREAM_ROWS / kern->ku;
 
+	if (g->b.k_contiguous) {
+		slivers = g->desc->m <= kern->few_rows ? STREAM_ROW_SLIVERS : 1;
+		units = STREAM_UNITS / slivers;
+	}
 	g->stream_k = units * kern->ku;
 	g->b.stride = (kern->b_head + units * kern->nr + 15) & ~15u;	/* cache lines */
 	if (g->b.k_contiguous) {

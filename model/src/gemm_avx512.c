@@ -18,6 +18,7 @@
 
 #define MR	14u
 #define NR	32u
+#define NV	8u	/* vectors of a row of a tile, at most */
 #define AHEAD	32u	/* steps of k between the prefetch of a packed operand and its use */
 
 #define TVNNI	GEMM_NO_SANITIZE __attribute__((target(T512_SETS ",avx512vnni")))
@@ -155,36 +156,53 @@ T512 GEMM_INLINE __m512 finish_f32(__m512 v, bool last)
 				      _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), nan));
 }
 
+/* Which lanes of vector v of cols columns there are. */
+T512 GEMM_INLINE __mmask16 lanes_of(unsigned int cols, unsigned int v)
+{
+	unsigned int left = cols > v * W ? cols - v * W : 0;
+
+	return left >= W ? 0xffff : (__mmask16)((1u << left) - 1);
+}
+
+/* Vector v of a step of k: two are of one sliver. */
+#define B_VECTOR(v)	(b + (v) / 2 * stride + (v) % 2 * W)
+
+/* Of more than two vectors, B is a few slivers in the first-level cache. */
+T512 GEMM_INLINE void prefetch_packed(const uint32_t *a, const uint32_t *b, const unsigned int nv)
+{
+	if (nv > 2)
+		return;
+	_mm_prefetch((const char *)(a + 16 * AHEAD), _MM_HINT_T0);
+	_mm_prefetch((const char *)(b + NR * AHEAD), _MM_HINT_T0);
+	_mm_prefetch((const char *)(b + NR * AHEAD + W), _MM_HINT_T0);
+}
+
 T512 GEMM_INLINE void tile_f32_n(const unsigned int mr, const unsigned int nv, unsigned int cols,
-				 size_t units, const float *a, const float *b,
+				 size_t units, const uint32_t *a, const uint32_t *b, size_t stride,
 				 const uint32_t *const *cin, uint32_t *const *dout, size_t col,
 				 bool last)
 {
-	__m512 acc[MR][2];
-	__mmask16 m[2];
+	__m512 acc[MR][NV];
 
-	m[0] = cols >= W ? 0xffff : (__mmask16)((1u << cols) - 1);
-	m[1] = cols >= NR ? 0xffff : (__mmask16)((1u << (cols - (nv - 1) * W)) - 1);
 	GEMM_UNROLL
 	for (unsigned int r = 0; r < mr; r++)
 		GEMM_UNROLL
 		for (unsigned int v = 0; v < nv; v++) {
 			prefetch_next(dout[r] + col + v * W);
-			acc[r][v] = cin ? _mm512_maskz_loadu_ps(m[v], cin[r] + col + v * W) :
+			acc[r][v] = cin ? _mm512_maskz_loadu_ps(lanes_of(cols, v),
+								cin[r] + col + v * W) :
 					  _mm512_setzero_ps();
 		}
 	for (size_t k = 0; k < units; k++, a += 16, b += NR) {
-		__m512 bv[2];
+		__m512 bv[NV];
 
-		_mm_prefetch((const char *)(a + 16 * AHEAD), _MM_HINT_T0);
-		_mm_prefetch((const char *)(b + NR * AHEAD), _MM_HINT_T0);
-		_mm_prefetch((const char *)(b + NR * AHEAD + W), _MM_HINT_T0);
+		prefetch_packed(a, b, nv);
 		GEMM_UNROLL
 		for (unsigned int v = 0; v < nv; v++)
-			bv[v] = _mm512_load_ps(b + v * W);
+			bv[v] = _mm512_load_ps(B_VECTOR(v));
 		GEMM_UNROLL
 		for (unsigned int r = 0; r < mr; r++) {
-			__m512 av = _mm512_set1_ps(a[r]);
+			__m512 av = _mm512_castsi512_ps(_mm512_set1_epi32((int)a[r]));
 
 			GEMM_UNROLL
 			for (unsigned int v = 0; v < nv; v++)
@@ -195,29 +213,62 @@ T512 GEMM_INLINE void tile_f32_n(const unsigned int mr, const unsigned int nv, u
 	for (unsigned int r = 0; r < mr; r++)
 		GEMM_UNROLL
 		for (unsigned int v = 0; v < nv; v++)
-			_mm512_mask_storeu_ps(dout[r] + col + v * W, m[v],
+			_mm512_mask_storeu_ps(dout[r] + col + v * W, lanes_of(cols, v),
 					      finish_f32(acc[r][v], last));
 }
 
-#define F32_CASE(n) \
+#define TILE_CASE(tile_n, n) \
 	case n: \
 		if (cols > W) \
-			tile_f32_n(n, 2, cols, units, fa, fb, cin, dout, col, last); \
+			tile_n(n, 2, cols, units, a, b, 0, cin, dout, col, last); \
 		else \
-			tile_f32_n(n, 1, cols, units, fa, fb, cin, dout, col, last); \
+			tile_n(n, 1, cols, units, a, b, 0, cin, dout, col, last); \
 		break
+
+#define TILE_CASES(tile_n) \
+	TILE_CASE(tile_n, 1); TILE_CASE(tile_n, 2); TILE_CASE(tile_n, 3); TILE_CASE(tile_n, 4); \
+	TILE_CASE(tile_n, 5); TILE_CASE(tile_n, 6); TILE_CASE(tile_n, 7); TILE_CASE(tile_n, 8); \
+	TILE_CASE(tile_n, 9); TILE_CASE(tile_n, 10); TILE_CASE(tile_n, 11); TILE_CASE(tile_n, 12); \
+	TILE_CASE(tile_n, 13); TILE_CASE(tile_n, 14)
+
+/*
+ * Few rows: eight vectors of one, four of two or three, so that no sum waits for itself. What is
+ * left of the columns is a tile like others.
+ */
+#define TILE_FEW(tile_n, tile) \
+	for (; cols; b += 2 * stride) { \
+		unsigned int n = cols < 2 * NR ? cols : 2 * NR; \
+		if (cols <= NR) { \
+			tile(rows, cols, units, a, b, cin, dout, col, last); \
+		} else if (rows == 1 && cols > 3 * NR) { \
+			n = cols; \
+			tile_n(1, 8, cols, units, a, b, stride, cin, dout, col, last); \
+		} else if (rows == 1) { \
+			tile_n(1, 4, n, units, a, b, stride, cin, dout, col, last); \
+		} else if (rows == 2) { \
+			tile_n(2, 4, n, units, a, b, stride, cin, dout, col, last); \
+		} else { \
+			tile_n(3, 4, n, units, a, b, stride, cin, dout, col, last); \
+		} \
+		cols -= n; \
+		col += n; \
+	}
 
 T512 void gemm_avx512_tile_f32(unsigned int rows, unsigned int cols, size_t units,
 			       const uint32_t *a, const uint32_t *b, const uint32_t *const *cin,
 			       uint32_t *const *dout, size_t col, bool last)
 {
-	const float *fa = (const float *)a, *fb = (const float *)b;
-
 	switch (rows) {
-	F32_CASE(1); F32_CASE(2); F32_CASE(3); F32_CASE(4); F32_CASE(5); F32_CASE(6); F32_CASE(7);
-	F32_CASE(8); F32_CASE(9); F32_CASE(10); F32_CASE(11); F32_CASE(12); F32_CASE(13);
-	F32_CASE(14);
+	TILE_CASES(tile_f32_n);
 	}
+}
+
+T512 void gemm_avx512_tile_few_f32(unsigned int rows, unsigned int cols, size_t units,
+				   const uint32_t *a, const uint32_t *b, size_t stride,
+				   const uint32_t *const *cin, uint32_t *const *dout, size_t col,
+				   bool last)
+{
+	TILE_FEW(tile_f32_n, gemm_avx512_tile_f32)
 }
 
 /* INT8 tile with VNNI */
@@ -241,34 +292,32 @@ TVNNI static void finish_b_vnni(uint32_t *sliver, size_t units)
 }
 
 TVNNI GEMM_INLINE void tile_i8_n(const unsigned int mr, const unsigned int nv, unsigned int cols,
-				 size_t units, const uint32_t *a, const uint32_t *b,
-				 const uint32_t *const *cin, uint32_t *const *dout, size_t col)
+				 size_t units, const uint32_t *a, const uint32_t *b, size_t stride,
+				 const uint32_t *const *cin, uint32_t *const *dout, size_t col,
+				 bool last)
 {
-	__m512i acc[MR][2];
-	__mmask16 m[2];
+	__m512i acc[MR][NV];
 
-	m[0] = cols >= W ? 0xffff : (__mmask16)((1u << cols) - 1);
-	m[1] = cols >= NR ? 0xffff : (__mmask16)((1u << (cols - (nv - 1) * W)) - 1);
+	(void)last;
 	GEMM_UNROLL
 	for (unsigned int r = 0; r < mr; r++)
 		GEMM_UNROLL
 		for (unsigned int v = 0; v < nv; v++) {
 			prefetch_next(dout[r] + col + v * W);
-			acc[r][v] = _mm512_load_si512(b + v * W);
+			acc[r][v] = _mm512_load_si512(B_VECTOR(v));
 			if (cin)
 				acc[r][v] = _mm512_add_epi32(acc[r][v],
-					_mm512_maskz_loadu_epi32(m[v], cin[r] + col + v * W));
+					_mm512_maskz_loadu_epi32(lanes_of(cols, v),
+								 cin[r] + col + v * W));
 		}
 	b += NR;
 	for (size_t k = 0; k < units; k++, a += 16, b += NR) {
-		__m512i bv[2];
+		__m512i bv[NV];
 
-		_mm_prefetch((const char *)(a + 16 * AHEAD), _MM_HINT_T0);
-		_mm_prefetch((const char *)(b + NR * AHEAD), _MM_HINT_T0);
-		_mm_prefetch((const char *)(b + NR * AHEAD + W), _MM_HINT_T0);
+		prefetch_packed(a, b, nv);
 		GEMM_UNROLL
 		for (unsigned int v = 0; v < nv; v++)
-			bv[v] = _mm512_load_si512(b + v * W);
+			bv[v] = _mm512_load_si512(B_VECTOR(v));
 		GEMM_UNROLL
 		for (unsigned int r = 0; r < mr; r++) {
 			__m512i av = _mm512_set1_epi32((int)a[r]);
@@ -282,26 +331,23 @@ TVNNI GEMM_INLINE void tile_i8_n(const unsigned int mr, const unsigned int nv, u
 	for (unsigned int r = 0; r < mr; r++)
 		GEMM_UNROLL
 		for (unsigned int v = 0; v < nv; v++)
-			_mm512_mask_storeu_epi32(dout[r] + col + v * W, m[v], acc[r][v]);
+			_mm512_mask_storeu_epi32(dout[r] + col + v * W, lanes_of(cols, v), acc[r][v]);
 }
-
-#define I8_CASE(n) \
-	case n: \
-		if (cols > W) \
-			tile_i8_n(n, 2, cols, units, a, b, cin, dout, col); \
-		else \
-			tile_i8_n(n, 1, cols, units, a, b, cin, dout, col); \
-		break
 
 TVNNI static void tile_i8(unsigned int rows, unsigned int cols, size_t units, const uint32_t *a,
 			  const uint32_t *b, const uint32_t *const *cin, uint32_t *const *dout,
 			  size_t col, bool last)
 {
-	(void)last;
 	switch (rows) {
-	I8_CASE(1); I8_CASE(2); I8_CASE(3); I8_CASE(4); I8_CASE(5); I8_CASE(6); I8_CASE(7);
-	I8_CASE(8); I8_CASE(9); I8_CASE(10); I8_CASE(11); I8_CASE(12); I8_CASE(13); I8_CASE(14);
+	TILE_CASES(tile_i8_n);
 	}
+}
+
+TVNNI static void tile_few_i8(unsigned int rows, unsigned int cols, size_t units, const uint32_t *a,
+			      const uint32_t *b, size_t stride, const uint32_t *const *cin,
+			      uint32_t *const *dout, size_t col, bool last)
+{
+	TILE_FEW(tile_i8_n, tile_i8)
 }
 
 const struct gemm_kernel gemm_avx512_f32 = {
@@ -309,6 +355,7 @@ const struct gemm_kernel gemm_avx512_f32 = {
 	.modes = PACK_MODES_F,
 	.mr = MR, .nr = NR, .a_lanes = 16, .ku = 1, .kc = 768, .tile_m = 16, .tile_n = 8,
 	.pack_rows = pack_rows_f, .pack_cols = pack_cols_f, .tile = gemm_avx512_tile_f32,
+	.tile_few = gemm_avx512_tile_few_f32, .few_rows = 3,
 };
 
 const struct gemm_kernel gemm_avx512vnni_i8 = {
@@ -316,7 +363,7 @@ const struct gemm_kernel gemm_avx512vnni_i8 = {
 	.integer = true, .modes = GEMM_MODE(GEMM_I4), .a_biased = true, .b_head = NR,
 	.mr = MR, .nr = NR, .a_lanes = 16, .ku = 4, .kc = 3072, .tile_m = 16, .tile_n = 8,
 	.pack_rows = pack_rows_i, .pack_cols = pack_cols_i, .finish_b = finish_b_vnni,
-	.tile = tile_i8,
+	.tile = tile_i8, .tile_few = tile_few_i8, .few_rows = 3,
 };
 
 #endif

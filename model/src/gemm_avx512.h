@@ -10,9 +10,13 @@
 
 bool gemm_have_avx512(void);
 
-/* The micro kernel of gemm_avx512_f32, which says what its arguments are. */
+/* The micro kernels of gemm_avx512_f32; struct gemm_kernel says what their arguments are. */
 void gemm_avx512_tile_f32(unsigned int rows, unsigned int cols, size_t units, const uint32_t *a,
 			  const uint32_t *b, const uint32_t *const *cin, uint32_t *const *dout,
 			  size_t col, bool last);
+void gemm_avx512_tile_few_f32(unsigned int rows, unsigned int cols, size_t units,
+			      const uint32_t *a, const uint32_t *b, size_t stride,
+			      const uint32_t *const *cin, uint32_t *const *dout, size_t col,
+			      bool last);
 
 #endif

@@ -22,6 +22,7 @@ const struct gemm_kernel gemm_avx512vbmi_f32 = {
 	.modes = PACK_MODES_F,
 	.mr = 14, .nr = 32, .a_lanes = 16, .ku = 1, .kc = 768, .tile_m = 16, .tile_n = 8,
 	.pack_rows = pack_rows_f, .pack_cols = pack_cols_f, .tile = gemm_avx512_tile_f32,
+	.tile_few = gemm_avx512_tile_few_f32, .few_rows = 3,
 };
 
 #endif

@@ -18,6 +18,7 @@
 
 #define GEMM_MR_MAX	16u		/* rows of a micro tile, any kernel */
 #define GEMM_LANES_MAX	32u		/* lanes of a sliver, any kernel */
+#define GEMM_FEW_SLIVERS	4u	/* of B, side by side when there are few rows */
 #define GEMM_CANONICAL_NAN	0x7fc00000u
 
 /* How source elements become units. */
@@ -91,6 +92,14 @@ struct gemm_kernel {
 	void (*tile)(unsigned int rows, unsigned int cols, size_t units, const uint32_t *a,
 		     const uint32_t *b, const uint32_t *const *cin, uint32_t *const *dout,
 		     size_t col, bool last);
+	/*
+	 * The same for up to few_rows rows and GEMM_FEW_SLIVERS slivers of B, stride units from
+	 * one to the next: a few sums of one sliver would wait for each other. May be NULL.
+	 */
+	void (*tile_few)(unsigned int rows, unsigned int cols, size_t units, const uint32_t *a,
+			 const uint32_t *b, size_t stride, const uint32_t *const *cin,
+			 uint32_t *const *dout, size_t col, bool last);
+	uint8_t few_rows;
 };
 
 extern const struct gemm_kernel gemm_scalar_f32, gemm_scalar_i8;
