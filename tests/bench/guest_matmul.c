@@ -9,9 +9,9 @@
  *
  *     new A_TYPE B_TYPE M N K FLAGS GROUP SEED   makes operands on the card, runs the matmul once and
  *                                                compares elements with the definition: its number
- *     run NUMBER COUNT FLIGHT                    nanoseconds of one of COUNT matmuls, FLIGHT of
+ *     run NUMBER COUNT FLIGHT                    nanoseconds of one of COUNT matmuls, up to FLIGHT of
  *                                                which are under way at a time
- *     many NUMBER COUNT FLIGHT                   the same, each FLIGHT submitted by one call
+ *     many NUMBER COUNT FLIGHT                   the same, half of FLIGHT submitted by one call
  *     rows NUMBER M                              the same with the first M rows: its number
  *     drop                                       forgets all of them
  *
@@ -243,20 +243,19 @@ static void drop_cases(void)
 
 /* --- measuring -------------------------------------------------------------- */
 
-/* Submits count matmuls and waits for the last of them. */
-static void run_flight(const struct job *job, unsigned int count)
+/* Submits count matmuls, a call each. */
+static struct accel_event *submit_each(const struct job *job, unsigned int count)
 {
 	struct accel_event *event;
 
 	for (unsigned int i = 0; i < count; i++)
 		check(accel_plan_run_async(queue, job->plan, job->places, PLACES,
 					   i + 1 == count ? &event : NULL), "run");
-	check(accel_event_wait(event, ACCEL_FOREVER), "wait");
-	accel_event_destroy(event);
+	return event;
 }
 
 /* The same with one call to the kernel; of types that accel_matmul_many_async() takes. */
-static void run_many(const struct job *job, unsigned int count)
+static struct accel_event *submit_many(const struct job *job, unsigned int count)
 {
 	static struct accel_matmul matmuls[FLIGHT_MAX];
 	const struct accel_plan_config *config = &job->config;
@@ -275,19 +274,34 @@ static void run_many(const struct job *job, unsigned int count)
 		m->d.buffer = job->places[D].buffer;
 	}
 	check(accel_matmul_many_async(queue, matmuls, count, &event), "run many");
+	return event;
+}
+
+static void finish(struct accel_event *event)
+{
 	check(accel_event_wait(event, ACCEL_FOREVER), "wait");
 	accel_event_destroy(event);
 }
 
+/* In two halves: while the card is busy with one, the CPU submits the other. */
 static uint64_t run_case(const struct job *job, unsigned int count, unsigned int flight,
-			 void (*run)(const struct job *job, unsigned int count))
+			 struct accel_event *(*submit)(const struct job *job, unsigned int count))
 {
+	unsigned int half = flight > 1 ? flight / 2 : 1;
+	struct accel_event *before = NULL, *event;
 	uint64_t start = now();
 
 	for (unsigned int done = 0, n; done < count; done += n) {
-		n = count - done < flight ? count - done : flight;
-		run(job, n);
+		n = count - done < half ? count - done : half;
+		event = submit(job, n);
+		if (flight == 1)
+			finish(event);
+		else if (before)
+			finish(before);
+		before = flight > 1 ? event : NULL;
 	}
+	if (before)
+		finish(before);
 	return (now() - start) / count;
 }
 
@@ -310,7 +324,7 @@ static void serve(FILE *channel, FILE *answers)
 			    sscanf(line, "many %u %u %u", &number, &count, &flight) == 3) &&
 			   count && flight && flight <= FLIGHT_MAX && number < case_count) {
 			fprintf(answers, "%" PRIu64 "\n", run_case(&cases[number], count, flight,
-				*line == 'm' ? run_many : run_flight));
+				*line == 'm' ? submit_many : submit_each));
 		} else if (sscanf(line, "rows %u %u", &number, &count) == 2 && number < case_count) {
 			fewer_rows(&cases[number], count);
 			fprintf(answers, "%u\n", case_count - 1);
