@@ -19,6 +19,16 @@
  * A context that was resumed runs for a while before it is suspended again,
  * so that two address spaces that do not fit together both get on.
  *
+ * One whose queues have nothing to do when it is suspended stays so, and its memory
+ * stays where it was moved: it *dozes*. Its doorbells are taken out of the processes'
+ * page tables, so that the next who rings one faults, and that wakes it. The ring is
+ * not lost, for the card remembers doorbells of suspended queues. So idle processes
+ * can have more memory together than the card, at no cost.
+ *
+ * While it has no queues of user space, such a VM also takes kernel queues, whose jobs
+ * have fences as anywhere. Never both at a time: a job's fence would keep memory that
+ * the suspended context has to get back before it, and so perhaps the job, goes on.
+ *
  * Locking: &onpu_lr.lock is held over the messages that suspend and resume, where
  * fences are signalled; nothing is allocated under it, and no reservation is locked. It
  * is taken inside reservations. enable_signaling() takes no lock: it
@@ -65,14 +75,20 @@ struct onpu_lr {
 	struct onpu_vm *vm;
 	/** @odev: card */
 	struct onpu_device *odev;
-	/** @lock: protects @fence, @queues, @suspended and @since */
+	/** @lock: protects @fence to @since */
 	struct mutex lock;
 	/** @fence: armed, with a reference; NULL while the context does not run */
 	struct onpu_preempt *fence;
 	/** @queues: queues of user space on the card */
 	u32 queues;
+	/** @kernel_queues: queues of the other kind; if there are any, @queues is 0 */
+	u32 kernel_queues;
 	/** @suspended: the firmware was told to suspend the context */
 	bool suspended;
+	/** @dozing: doorbells are not mapped until one is rung; read without the lock too */
+	bool dozing;
+	/** @woken: one has been; atomic */
+	bool woken;
 	/** @since: jiffies when it was resumed last; read without the lock too */
 	unsigned long since;
 	/** @context: fence context */
@@ -249,6 +265,7 @@ static void lr_resume(struct onpu_lr *lr, struct dma_fence *armed)
 	if (lr->suspended && lr->fence && &lr->fence->base == armed &&
 	    drm_dev_enter(&odev->drm, &idx)) {
 		WRITE_ONCE(lr->since, jiffies);
+		WRITE_ONCE(lr->dozing, false);
 		/* An error is one of the card, which has been stopped then or was reset. */
 		if (!onpu_mbox_ctx_resume(odev, onpu_vm_asid(lr->vm)))
 			lr->suspended = false;
@@ -299,6 +316,44 @@ static void lr_hold(struct onpu_lr *lr)
 	dma_fence_end_signalling(cookie);
 }
 
+/* Whether the context, suspended, may stay so until a doorbell is rung. */
+static bool lr_doze(struct onpu_lr *lr)
+{
+	bool suspended, idle;
+
+	if (xchg(&lr->woken, false))
+		return false;
+
+	mutex_lock(&lr->lock);
+	suspended = lr->suspended && lr->queues;
+	if (suspended)
+		WRITE_ONCE(lr->dozing, true);
+	mutex_unlock(&lr->lock);
+	if (!suspended)
+		return false;
+
+	/* Who rings from here on comes to onpu_lr_wake(); who did before is seen. */
+	onpu_queue_unmap_vm(lr->odev, lr->vm);
+	idle = onpu_queue_vm_is_idle(lr->odev, lr->vm);
+	if (!idle)
+		WRITE_ONCE(lr->dozing, false);
+	return idle;
+}
+
+/**
+ * onpu_lr_wake() - a process is about to ring a doorbell
+ * @lr: long-running address space of the queue
+ *
+ * After the doorbell was mapped. Does not wait.
+ */
+void onpu_lr_wake(struct onpu_lr *lr)
+{
+	if (!READ_ONCE(lr->dozing))
+		return;
+	WRITE_ONCE(lr->woken, true);
+	lr_queue_validate(lr);
+}
+
 static bool lr_is_needed(struct onpu_lr *lr)
 {
 	return READ_ONCE(lr->queues) && onpu_recovery_is_up(lr->odev);
@@ -309,15 +364,20 @@ static void lr_validate_work(struct work_struct *work)
 	struct onpu_lr *lr = container_of(work, struct onpu_lr, validate_work);
 	int ret = 0, tries;
 
+	if (lr_doze(lr))
+		goto out_put;
 	for (tries = 0; tries < ONPU_LR_TRIES && lr_is_needed(lr); tries++) {
 		ret = lr_validate_once(lr);
 		if (!ret)
 			break;
 		lr_hold(lr);
+		if (lr_doze(lr))
+			goto out_put;
 		msleep(ONPU_LR_RETRY_MS);
 	}
 	if (ret && lr_is_needed(lr))
 		onpu_queue_kill_vm(lr->odev, lr->vm);
+out_put:
 	onpu_vm_put(lr->vm);
 }
 
@@ -326,7 +386,7 @@ static void lr_validate_work(struct work_struct *work)
  * @lr: long-running address space, kept by the caller
  *
  * The caller holds no lock. When it returns, what was mapped before can be used by
- * the queues of the VM; or they are dead.
+ * the queues of the VM; or they doze, with nothing to do; or they are dead.
  */
 void onpu_lr_validate(struct onpu_lr *lr)
 {
@@ -337,30 +397,66 @@ void onpu_lr_validate(struct onpu_lr *lr)
 /* --- life ------------------------------------------------------------------------------ */
 
 /**
- * onpu_lr_add_queue() - a queue of user space comes
+ * onpu_lr_add_queue() - a queue comes
  * @lr: long-running address space
+ * @user: it is one of user space
  *
- * Before the firmware knows of it; and before it is given work, onpu_lr_validate().
+ * Before the firmware knows of it; and before one of user space is given work,
+ * onpu_lr_validate().
+ *
+ * Return: 0, or -EINVAL when the VM has queues of the other kind.
  */
-void onpu_lr_add_queue(struct onpu_lr *lr)
+int onpu_lr_add_queue(struct onpu_lr *lr, bool user)
 {
+	int ret = 0;
+
 	mutex_lock(&lr->lock);
-	WRITE_ONCE(lr->queues, lr->queues + 1);
+	if (user ? lr->kernel_queues : lr->queues)
+		ret = -EINVAL;
+	else if (user)
+		WRITE_ONCE(lr->queues, lr->queues + 1);
+	else
+		lr->kernel_queues++;
 	mutex_unlock(&lr->lock);
+
+	return ret;
+}
+
+/* Kernel queues that come find the context running. */
+static void lr_end_suspend_locked(struct onpu_lr *lr)
+{
+	struct onpu_device *odev = lr->odev;
+	int idx;
+
+	lockdep_assert_held(&lr->lock);
+
+	if (!lr->suspended || !drm_dev_enter(&odev->drm, &idx))
+		return;
+	if (!onpu_mbox_ctx_resume(odev, onpu_vm_asid(lr->vm)))
+		lr->suspended = false;
+	WRITE_ONCE(lr->dozing, false);
+	drm_dev_exit(idx);
 }
 
 /**
- * onpu_lr_remove_queue() - a queue of user space has left the card
+ * onpu_lr_remove_queue() - a queue has left the card
  * @lr: long-running address space
+ * @user: it was one of user space
  */
-void onpu_lr_remove_queue(struct onpu_lr *lr)
+void onpu_lr_remove_queue(struct onpu_lr *lr, bool user)
 {
 	bool cookie = dma_fence_begin_signalling();
 
 	mutex_lock(&lr->lock);
-	WRITE_ONCE(lr->queues, lr->queues - 1);
-	if (!lr->queues)
-		lr_signal_locked(lr);
+	if (user) {
+		WRITE_ONCE(lr->queues, lr->queues - 1);
+		if (!lr->queues) {
+			lr_end_suspend_locked(lr);
+			lr_signal_locked(lr);
+		}
+	} else {
+		lr->kernel_queues--;
+	}
 	mutex_unlock(&lr->lock);
 	dma_fence_end_signalling(cookie);
 }
@@ -396,7 +492,7 @@ void onpu_lr_destroy(struct onpu_lr *lr)
 {
 	if (!lr)
 		return;
-	WARN_ON(lr->queues || lr->fence);
+	WARN_ON(lr->queues || lr->kernel_queues || lr->fence);
 	/* It may have been asked for when the last queue went. */
 	cancel_delayed_work_sync(&lr->preempt_work);
 	mutex_destroy(&lr->lock);

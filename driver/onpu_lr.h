@@ -15,8 +15,9 @@ int onpu_lr_init(struct onpu_device *odev);
 struct onpu_lr *onpu_lr_create(struct onpu_vm *vm, struct onpu_device *odev);
 void onpu_lr_destroy(struct onpu_lr *lr);
 
-void onpu_lr_add_queue(struct onpu_lr *lr);
-void onpu_lr_remove_queue(struct onpu_lr *lr);
+int onpu_lr_add_queue(struct onpu_lr *lr, bool user);
+void onpu_lr_remove_queue(struct onpu_lr *lr, bool user);
+void onpu_lr_wake(struct onpu_lr *lr);
 void onpu_lr_validate(struct onpu_lr *lr);
 void onpu_lr_forget(struct dma_resv *resv);
 

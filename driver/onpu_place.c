@@ -269,6 +269,10 @@ int onpu_place_prefetch(struct onpu_bo *bo)
 	if (bo->flags & DRM_ONPU_BO_CPU_VISIBLE)
 		add_vram(&p, bo, PLACE_IDLE_ONLY, true);
 	add_vram(&p, bo, 0, false);
+	/* Of long-running address spaces nobody knows whether they are idle. */
+	ret = place_validate(bo, &p, true);
+	if (ret != -ENOMEM)
+		return ret;
 	return place_validate(bo, &p, false);
 }
 

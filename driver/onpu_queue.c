@@ -229,6 +229,17 @@ static int onpu_queue_call(struct onpu_queue *queue, u16 type, struct onpu_msg *
 	return onpu_mbox_call(queue->odev, &req, resp);
 }
 
+static bool onpu_queue_status(struct onpu_queue *queue, struct onpu_msg_queue_status *status)
+{
+	struct onpu_msg resp;
+
+	BUILD_BUG_ON(sizeof(*status) != sizeof(resp.payload));
+	if (onpu_queue_call(queue, ONPU_MSG_QUEUE_STATUS, &resp))
+		return false;
+	memcpy(status, resp.payload, sizeof(*status));
+	return true;
+}
+
 /**
  * onpu_queue_create_on_card() - tell the firmware of a queue
  * @queue: queue with its memory mapped and its ring empty; registers accessible
@@ -335,11 +346,11 @@ static int onpu_queue_reset_engine(struct onpu_queue *queue)
 	return onpu_mbox_engine_reset(queue->odev);
 }
 
-/* Nothing of a user-mode queue executes any more: its memory need not stay for it. */
+/* Nothing of the queue executes any more: its memory need not stay for it. */
 static void onpu_queue_leave_lr(struct onpu_queue *queue)
 {
-	if (queue->uqueue && xchg(&queue->in_lr, false))
-		onpu_lr_remove_queue(onpu_vm_lr(queue->vm));
+	if (xchg(&queue->in_lr, false))
+		onpu_lr_remove_queue(onpu_vm_lr(queue->vm), queue->uqueue);
 }
 
 static void onpu_queue_kill_work(struct work_struct *work)
@@ -361,7 +372,8 @@ static void onpu_queue_kill_work(struct work_struct *work)
 		if (ret && ret != -ENOENT)
 			onpu_recovery_stop_card(odev, "a queue cannot be stopped");
 		onpu_fence_cancel(queue);
-		onpu_queue_leave_lr(queue);
+		if (queue->uqueue)
+			onpu_queue_leave_lr(queue);
 		drm_dev_exit(idx);
 	}
 	/* Else onpu_recovery_unplug() ends the jobs, when it has stopped the card. */
@@ -398,6 +410,64 @@ static const struct onpu_queue_death onpu_death_no_memory = {
 	.guilty = -ENOMEM,
 	.others = -ENOMEM,
 };
+
+/**
+ * onpu_queue_unmap_vm() - have the next access to any doorbell of an address space fault
+ * @odev: card
+ * @vm: address space
+ */
+void onpu_queue_unmap_vm(struct onpu_device *odev, struct onpu_vm *vm)
+{
+	struct onpu_queue *queue;
+	unsigned long index;
+
+	for (index = 0; (queue = onpu_queue_next(odev, &index)); index++) {
+		if (onpu_queue_get_active(queue)) {
+			if (queue->uqueue && queue->vm == vm)
+				onpu_uqueue_unmap(queue);
+			onpu_queue_put_active(queue);
+		}
+		onpu_queue_put(queue);
+	}
+}
+
+static bool onpu_queue_is_idle(struct onpu_queue *queue)
+{
+	struct onpu_msg_queue_status status;
+
+	if (onpu_queue_is_dead(queue))
+		return true;
+	return onpu_queue_status(queue, &status) && status.producer == status.consumer;
+}
+
+/**
+ * onpu_queue_vm_is_idle() - whether no queue of an address space has anything to do
+ * @odev: card
+ * @vm: address space, suspended
+ *
+ * Return: false also when the card does not tell.
+ */
+bool onpu_queue_vm_is_idle(struct onpu_device *odev, struct onpu_vm *vm)
+{
+	struct onpu_queue *queue;
+	unsigned long index;
+	bool idle = true;
+	int idx;
+
+	if (!drm_dev_enter(&odev->drm, &idx))
+		return false;
+	for (index = 0; idle && (queue = onpu_queue_next(odev, &index)); index++) {
+		if (onpu_queue_get_active(queue)) {
+			if (queue->uqueue && queue->vm == vm)
+				idle = onpu_queue_is_idle(queue);
+			onpu_queue_put_active(queue);
+		}
+		onpu_queue_put(queue);
+	}
+	drm_dev_exit(idx);
+
+	return idle;
+}
 
 /**
  * onpu_queue_kill_vm() - end the queues of an address space for which there is no memory
@@ -539,17 +609,6 @@ void onpu_queue_watch(struct onpu_queue *queue)
 
 	queue_delayed_work(queue->odev->queue_mgr->wq, &queue->watchdog.work,
 			   max(msecs_to_jiffies(ms), 1ul));
-}
-
-static bool onpu_queue_status(struct onpu_queue *queue, struct onpu_msg_queue_status *status)
-{
-	struct onpu_msg resp;
-
-	BUILD_BUG_ON(sizeof(*status) != sizeof(resp.payload));
-	if (onpu_queue_call(queue, ONPU_MSG_QUEUE_STATUS, &resp))
-		return false;
-	memcpy(status, resp.payload, sizeof(*status));
-	return true;
 }
 
 static bool onpu_queue_has_slot(struct onpu_queue *queue)
@@ -783,11 +842,10 @@ static void onpu_queue_teardown(struct work_struct *work)
 	onpu_irq_unwatch(queue);
 	onpu_wait_drop_notify(queue);
 	onpu_queue_leave_card(queue);
-	if (queue->uqueue) {
-		/* Before the number is another queue's. */
+	/* Before the number is another queue's. */
+	if (queue->uqueue)
 		onpu_uqueue_revoke(queue);
-		onpu_queue_leave_lr(queue);
-	}
+	onpu_queue_leave_lr(queue);
 	xa_erase(&odev->queue_mgr->queues, queue->index);
 	onpu_quota_uncharge(odev, queue->quota, ONPU_QUOTA_QUEUES);
 	onpu_queue_put(queue); /* that of the entry */
@@ -825,6 +883,20 @@ static struct onpu_queue *onpu_queue_alloc(struct onpu_file *ofile, struct onpu_
 	INIT_LIST_HEAD(&queue->irq_node);
 	init_completion(&queue->gone);
 	return queue;
+}
+
+static int onpu_queue_join_lr(struct onpu_queue *queue)
+{
+	struct onpu_lr *lr = onpu_vm_lr(queue->vm);
+	int ret;
+
+	if (!lr)
+		return 0;
+	ret = onpu_lr_add_queue(lr, queue->uqueue);
+	if (ONPU_BAD(&queue->odev->drm, ret))
+		return ret;
+	queue->in_lr = true;
+	return 0;
 }
 
 /* @args: of a user-mode queue, else NULL. */
@@ -869,11 +941,9 @@ static struct onpu_queue *onpu_queue_create(struct onpu_file *ofile, struct onpu
 	onpu_queue_get(queue);
 	xa_store(queues, queue->index, queue, GFP_KERNEL);
 	onpu_irq_watch(queue);
-	if (queue->uqueue) {
-		onpu_lr_add_queue(onpu_vm_lr(vm));
-		queue->in_lr = true;
-	}
-	ret = onpu_queue_create_on_card(queue);
+	ret = onpu_queue_join_lr(queue);
+	if (!ret)
+		ret = onpu_queue_create_on_card(queue);
 	if (ret) {
 		onpu_queue_put_active(queue);
 		return ERR_PTR(ret);
@@ -1064,7 +1134,7 @@ int onpu_ioctl_queue_create(struct drm_device *drm, void *data, struct drm_file 
 	vm = onpu_vm_lookup(ofile, args->vm_id);
 	if (!vm)
 		return -ENOENT;
-	if (ONPU_BAD(drm, !onpu_vm_lr(vm) != !(args->flags & DRM_ONPU_QUEUE_USER)))
+	if (ONPU_BAD(drm, args->flags & DRM_ONPU_QUEUE_USER && !onpu_vm_lr(vm)))
 		ret = -EINVAL;
 	else
 		ret = onpu_queue_publish(ofile, vm, args);
@@ -1098,8 +1168,14 @@ int onpu_ioctl_queue_destroy(struct drm_device *drm, void *data, struct drm_file
 	if (!queue)
 		return -ENOENT;
 
+	onpu_queue_get(queue);
 	onpu_queue_kill(queue, &onpu_death_destroyed);
 	onpu_queue_put_active(queue);
+	/* The jobs of others have fences that tell when the card has let go of the memory. */
+	if (queue->uqueue)
+		wait_for_completion_killable_timeout(&queue->gone,
+						     msecs_to_jiffies(ONPU_CLOSE_TIMEOUT_MS));
+	onpu_queue_put(queue);
 	return 0;
 }
 

@@ -267,6 +267,8 @@ void onpu_queue_hang_event(struct onpu_device *odev, const struct onpu_msg_queue
 void onpu_queue_watch(struct onpu_queue *queue);
 
 struct onpu_queue *onpu_queue_find_user(struct onpu_file *ofile, u64 index);
+void onpu_queue_unmap_vm(struct onpu_device *odev, struct onpu_vm *vm);
+bool onpu_queue_vm_is_idle(struct onpu_device *odev, struct onpu_vm *vm);
 void onpu_queue_kill_vm(struct onpu_device *odev, struct onpu_vm *vm);
 void onpu_queue_pause(struct onpu_queue *queue);
 void onpu_queue_unpause(struct onpu_queue *queue);

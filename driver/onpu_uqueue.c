@@ -13,8 +13,9 @@
  *
  * The doorbell is mapped page by page fault, into the file that owns the queue only. It
  * is revoked when the queue is dead, and before its number can become another
- * queue's; during a reset all mappings are gone. Who still writes there writes to a
- * page of memory that nobody reads. A fork does not inherit it.
+ * queue's; during a reset, and while the address space dozes (onpu_lr.c), it is not
+ * mapped. Who still writes there writes to a page of memory that nobody reads. A fork
+ * does not inherit it.
  *
  * Locking: &onpu_uqueue.lock makes the look at @revoked and the entry in the
  * process's page table one step, so that no entry is made behind onpu_uqueue_revoke(). It is
@@ -35,11 +36,13 @@
 #include <onpu/packet.h>
 
 #include "onpu_device.h"
+#include "onpu_lr.h"
 #include "onpu_mbox.h"
 #include "onpu_queue.h"
 #include "onpu_recovery.h"
 #include "onpu_uqueue.h"
 #include "onpu_user.h"
+#include "onpu_vm.h"
 
 /*
  * Offsets at which doorbells are mapped: above those of buffer objects, and such that
@@ -190,6 +193,15 @@ void onpu_uqueue_revoke(struct onpu_queue *queue)
 	uqueue->revoked = true;
 	mutex_unlock(&uqueue->lock);
 
+	onpu_uqueue_unmap(queue);
+}
+
+/**
+ * onpu_uqueue_unmap() - have the next access to the doorbell fault
+ * @queue: user-mode queue, active
+ */
+void onpu_uqueue_unmap(struct onpu_queue *queue)
+{
 	unmap_mapping_range(queue->odev->drm.anon_inode->i_mapping,
 			    onpu_uqueue_doorbell_offset(queue), PAGE_SIZE, 1);
 }
@@ -233,6 +245,9 @@ static vm_fault_t uqueue_fault(struct vm_fault *vmf)
 	}
 	mutex_lock(&queue->uqueue->lock);
 	ret = uqueue_insert(vmf->vma, odev);
+	/* As long as it is not revoked its address space is there. */
+	if (!queue->uqueue->revoked)
+		onpu_lr_wake(onpu_vm_lr(queue->vm));
 	mutex_unlock(&queue->uqueue->lock);
 	onpu_recovery_exit(odev);
 

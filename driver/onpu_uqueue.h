@@ -20,6 +20,7 @@ void onpu_uqueue_free(struct onpu_uqueue *uqueue);
 void onpu_uqueue_describe(const struct onpu_uqueue *uqueue, struct onpu_msg_queue_create *body);
 u64 onpu_uqueue_doorbell_offset(const struct onpu_queue *queue);
 void onpu_uqueue_revoke(struct onpu_queue *queue);
+void onpu_uqueue_unmap(struct onpu_queue *queue);
 
 int onpu_uqueue_mmap(struct file *filp, struct vm_area_struct *vma);
 

@@ -503,6 +503,115 @@ TEST_F_TIMEOUT(uq, binds_while_it_runs, 100)
 	EXPECT_TRUE(uq_flags(&self->q) & DRM_ONPU_QUEUE_FAULT);
 }
 
+/* What is moved away under queues that have nothing to do stays away until one has. */
+TEST_F_TIMEOUT(uq, idle_memory_stays_away, 60)
+{
+	struct onpu_buf buf;
+	struct uq other;
+
+	ASSERT_EQ(0, onpu_buf_new(&self->env, MIB(1), DRM_ONPU_BO_VRAM, &buf));
+	ASSERT_EQ(0, uq_create(&self->env, &other, 4, DRM_ONPU_BO_SYSTEM, 0));
+	for (uint32_t i = 1; i <= 20; i++) {
+		struct uq *q = i & 1 ? &self->q : &other;
+
+		uq_add(q, pkt_fill(buf.va, MIB(1), i));
+		ASSERT_EQ(0, uq_run(q));
+		ASSERT_EQ(0, advise(self->env.fd, buf.handle, DRM_ONPU_ADVISE_EVICT));
+		usleep(i * 1000);
+		ASSERT_EQ(DRM_ONPU_REGION_SYSTEM, region(self->env.fd, buf.handle));
+		ASSERT_EQ(i, ((volatile uint32_t *)buf.cpu)[MIB(1) / 4 - 1]);
+		/* So it does when something is mapped meanwhile. */
+		if (i % 3 == 0) {
+			struct onpu_buf more;
+
+			ASSERT_EQ(0, onpu_buf_new(&self->env, PAGE, DRM_ONPU_BO_VRAM, &more));
+			ASSERT_EQ(DRM_ONPU_REGION_SYSTEM, region(self->env.fd, buf.handle));
+			uq_add(q, pkt_fill(more.va, PAGE, i));
+			ASSERT_EQ(0, uq_run(q));
+			EXPECT_EQ(i, ((volatile uint32_t *)more.cpu)[7]);
+			EXPECT_EQ(DRM_ONPU_REGION_VRAM, region(self->env.fd, buf.handle));
+			onpu_buf_free(&self->env, &more);
+		}
+	}
+	/* One that has work, if only to wait, has its memory. */
+	uq_add(&other, pkt_wait(uq_fence_va(&other) + 8, ONPU_WAIT_EQ, 1));
+	uq_ring(&other);
+	ASSERT_EQ(0, uq_run(&self->q));
+	ASSERT_EQ(0, advise(self->env.fd, buf.handle, DRM_ONPU_ADVISE_EVICT));
+	for (int i = 0; i < 500 && region(self->env.fd, buf.handle) != DRM_ONPU_REGION_VRAM; i++)
+		usleep(10000);
+	EXPECT_EQ(DRM_ONPU_REGION_VRAM, region(self->env.fd, buf.handle));
+	other.fence[1] = 1;
+	ASSERT_EQ(0, uq_run(&other));
+	uq_destroy(&other);
+}
+
+/* Doorbells rung while memory is moved away all the time: none is lost. */
+TEST_F_TIMEOUT(uq, rung_while_it_dozes, 60)
+{
+	struct onpu_buf buf;
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, onpu_buf_new(&self->env, MIB(1), DRM_ONPU_BO_VRAM, &buf));
+	pid = fork();
+	if (!pid) {
+		for (;;)
+			advise(self->env.fd, buf.handle, DRM_ONPU_ADVISE_EVICT);
+	}
+	ASSERT_GT(pid, 0);
+	for (uint32_t i = 1; i <= onpu_rounds(300, 30); i++) {
+		uq_add(&self->q, pkt_fill(buf.va + i % 256 * PAGE, 64, i));
+		ASSERT_EQ(0, uq_run(&self->q));
+		ASSERT_EQ(i, ((volatile uint32_t *)buf.cpu)[i % 256 * PAGE / 4]);
+	}
+	kill(pid, SIGKILL);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, uq_flags(&self->q));
+}
+
+/* User-mode queues or kernel queues, one after the other but never both. */
+TEST_F_TIMEOUT(uq, kinds_of_queues, 60)
+{
+	int fd = self->env.fd;
+	struct onpu_buf buf;
+	uint32_t queue;
+
+	ASSERT_EQ(0, onpu_buf_new(&self->env, MIB(1), DRM_ONPU_BO_VRAM, &buf));
+	for (uint32_t i = 1; i <= 5; i++) {
+		struct uq q;
+
+		EXPECT_EQ(-EINVAL, onpu_queue_create(fd, self->env.vm, 0, &queue));
+		uq_add(&self->q, pkt_fill(buf.va, MIB(1), i));
+		ASSERT_EQ(0, uq_run(&self->q));
+		/* Also when the context is suspended at that time. */
+		if (i & 1)
+			ASSERT_EQ(0, advise(fd, buf.handle, DRM_ONPU_ADVISE_EVICT));
+		uq_destroy(&self->q);
+		ASSERT_EQ(0, onpu_queue_create(fd, self->env.vm, 0, &queue));
+		EXPECT_EQ(-EINVAL, uq_create(&self->env, &q, 4, DRM_ONPU_BO_SYSTEM, 0));
+		onpu_buf_free(&self->env, &q.mem);
+		EXPECT_EQ(i, ((volatile uint32_t *)buf.cpu)[5]);
+		((struct onpu_packet *)buf.cpu)[0] = pkt_fill(buf.va + PAGE, PAGE, 100 + i);
+		ASSERT_EQ(0, onpu_submit(fd, queue, buf.va, 1, 0, 0));
+		for (int t = 0; t < 1000 && ((volatile uint32_t *)buf.cpu)[PAGE / 4 + 3] != 100 + i; t++)
+			usleep(1000);
+		EXPECT_EQ(100 + i, ((volatile uint32_t *)buf.cpu)[PAGE / 4 + 3]);
+		ASSERT_EQ(0, onpu_queue_destroy(fd, queue));
+		/* Its number counts until its jobs have ended. */
+		for (int t = 0; t < 100; t++) {
+			int ret = uq_create(&self->env, &self->q, ORDER, DRM_ONPU_BO_SYSTEM, 1);
+
+			if (!ret)
+				break;
+			ASSERT_EQ(-EINVAL, ret);
+			onpu_buf_free(&self->env, &self->q.mem);
+			usleep(10000);
+		}
+		ASSERT_EQ(0, uq_run(&self->q));
+	}
+}
+
 /* ---- a hostile process ----------------------------------------------------------------------- */
 
 static uint64_t next_random(uint64_t *state)

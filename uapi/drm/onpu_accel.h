@@ -396,9 +396,10 @@ struct drm_onpu_bo_info {
 };
 
 /**
- * DRM_ONPU_VM_LONG_RUNNING - an address space for user-mode queues, and for no others (1.2)
+ * DRM_ONPU_VM_LONG_RUNNING - an address space for user-mode queues (1.2)
  *
- * Its queues are suspended when memory that is mapped moves, and go on when it is back.
+ * They are suspended when memory that is mapped moves, and go on when it is back. While there
+ * are none, it takes queues of the other kind.
  */
 #define DRM_ONPU_VM_LONG_RUNNING	(1 << 0)
 
@@ -560,7 +561,8 @@ struct drm_onpu_queue_create {
 /**
  * struct drm_onpu_queue_destroy - argument of DRM_IOCTL_ONPU_QUEUE_DESTROY
  *
- * Never waits for the jobs: they end with -ECANCELED in their fences.
+ * Never waits for the jobs: they end with -ECANCELED in their fences. Of a user-mode queue, it
+ * waits until the card has let go of it.
  */
 struct drm_onpu_queue_destroy {
 	/** @id: queue */
