@@ -5,7 +5,7 @@
  * faults when it runs over the end. From 2 MiB on, addresses are aligned to 2 MiB, so
  * that the driver can use the card's large pages.
  *
- * Its memory is the driver's, a dma-buf's, or the process's own. The kernel gives a dma-buf one
+ * Its memory is the driver's, a dma-buf's, or the process's own; a view is another bo's. The kernel gives a dma-buf one
  * handle in an open device, however often it is imported; so handles of what can be a dma-buf are
  * counted.
  *
@@ -62,7 +62,7 @@ static void close_handle(const struct bo *bo)
 	struct drm_gem_close arg = { .handle = bo->handle };
 	struct accel_device *device = bo->context->device;
 
-	if (bo->shared && !handle_unref(device, bo->shared))
+	if (bo->view || (bo->shared && !handle_unref(device, bo->shared)))
 		return;
 	device_ioctl(device, DRM_IOCTL_GEM_CLOSE, &arg);
 	if (bo->shared)
@@ -192,8 +192,24 @@ int bo_init(struct bo *bo, struct accel_context *context, uint64_t size, uint32_
 	memset(bo, 0, sizeof(*bo));
 	bo->context = context;
 	ret = flags & BO_SHAREABLE ? create_shareable(bo, size, placement) :
-				     create(bo, size, placement, context->vm_id);
-	return ret ? ret : attach(bo, flags);
+	      create(bo, size, placement, flags & BO_VIEWABLE ? 0 : context->vm_id);
+	if (!ret)
+		ret = attach(bo, flags);
+	if (!ret && !(placement & DRM_ONPU_BO_SYSTEM)) {
+		bo->card_only = true;
+		atomic_fetch_add(&context->card_bytes, bo->size);
+	}
+	return ret;
+}
+
+int bo_init_view(struct bo *bo, struct accel_context *context, const struct bo *other)
+{
+	memset(bo, 0, sizeof(*bo));
+	bo->context = context;
+	bo->handle = other->handle;
+	bo->size = other->size;
+	bo->view = true;
+	return attach(bo, BO_CARD_READONLY);
 }
 
 /* ---- dma-bufs ---- */
@@ -328,6 +344,8 @@ void bo_fini(struct bo *bo)
 	else
 		release_range(bo);
 	close_handle(bo);
+	if (bo->card_only)
+		atomic_fetch_sub(&context->card_bytes, bo->size);
 	pthread_mutex_destroy(&bo->map_lock);
 	context_put(context);
 }

@@ -86,8 +86,12 @@ int accel_buffer_create(struct accel_context *context, uint64_t size, uint32_t f
 		placement |= DRM_ONPU_BO_CPU_VISIBLE;
 	if (flags & ACCEL_BUFFER_CARD_READONLY)
 		bo_flags |= BO_CARD_READONLY;
-	if (flags & ACCEL_BUFFER_SHAREABLE)
+	if (flags & ACCEL_BUFFER_SHAREABLE) {
 		bo_flags |= BO_SHAREABLE;
+		ret = context_need_fences(context);
+		if (ret)
+			return ret;
+	}
 	buffer = calloc(1, sizeof(*buffer));
 	if (!buffer)
 		return fail(-ENOMEM, "out of memory");

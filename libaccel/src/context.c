@@ -2,9 +2,16 @@
 /*
  * Contexts: a VM of the kernel and the allocator of its addresses.
  *
- * Locking: context->lock guards the allocator; the rest does not change.
+ * A context begins with user-mode queues where there are such. Nobody but the process knows when their
+ * work ends, so the kernel cannot promise it to others: work on buffers that are shared goes through kernel
+ * queues. A context whose first shared buffer comes has its queues changed to that kind, once they have done
+ * what they were given: the VM stays, so do its buffers, and the numbers of submissions go on.
+ *
+ * Locking: context->lock guards the allocator, kind_lock the kind of the queues; a queue is made and
+ * destroyed under it. To change them takes the locks of all of them; nobody else takes two.
  */
 #include "internal.h"
+#include "os.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +29,7 @@ void context_put(struct accel_context *context)
 		return;
 	device_ioctl(context->device, DRM_IOCTL_ONPU_VM_DESTROY, &arg);
 	va_fini(&context->va);
+	pthread_mutex_destroy(&context->kind_lock);
 	pthread_mutex_destroy(&context->lock);
 	device_put(context->device);
 	free(context);
@@ -49,6 +57,8 @@ int accel_context_create(struct accel_device *device, uint32_t flags, struct acc
 		fail(ret, "no address range from the driver, or out of memory");
 		goto err_free;
 	}
+	if (device->user_queues)
+		arg.flags = DRM_ONPU_VM_LONG_RUNNING;
 	ret = device_ioctl(device, DRM_IOCTL_ONPU_VM_CREATE, &arg);
 	if (ret) {
 		fail(ret, "the driver refused an address space (limit: %u per open device): %s",
@@ -57,6 +67,8 @@ int accel_context_create(struct accel_device *device, uint32_t flags, struct acc
 	}
 	atomic_init(&context->refs, 1);
 	pthread_mutex_init(&context->lock, NULL);
+	pthread_mutex_init(&context->kind_lock, NULL);
+	context->user_queues = device->user_queues;
 	context->vm_id = arg.id;
 	context->device = device;
 	device_get(device);

@@ -23,6 +23,7 @@ void device_put(struct accel_device *device)
 		return;
 	fork_unregister(device);
 	os_close(device->fd);
+	pthread_mutex_destroy(&device->queues_lock);
 	pthread_mutex_destroy(&device->handles_lock);
 	log_print(LOG_INFO, "closed %s (%s)", device->found.node, device->found.pci_address);
 	free(device);
@@ -47,6 +48,13 @@ int device_ioctl(const struct accel_device *device, unsigned long request, void 
 
 	/* A driver that is older than what is asked of it. */
 	return ret == -ENOTTY ? -ENOTSUP : ret;
+}
+
+bool device_is_gone(const struct accel_device *device)
+{
+	struct drm_onpu_query_limits limits;
+
+	return device_query(device, DRM_ONPU_QUERY_LIMITS, &limits, sizeof(limits)) == -ENODEV;
 }
 
 /* Reads @size bytes of a query; what an older driver does not know stays zero. */
@@ -283,6 +291,8 @@ static int open_found(const struct found_device *found, struct accel_device **ou
 		goto err_free;
 	}
 	ret = read_open_caps(device);
+	if (!ret)
+		ret = user_queues_init(device);
 	if (ret)
 		goto err_close;
 	ret = fork_register(device);
@@ -291,6 +301,7 @@ static int open_found(const struct found_device *found, struct accel_device **ou
 		goto err_close;
 	}
 	pthread_mutex_init(&device->handles_lock, NULL);
+	pthread_mutex_init(&device->queues_lock, NULL);
 	log_print(LOG_INFO, "opened %s (%s)", found->node, found->pci_address);
 	*out = device;
 	return 0;

@@ -47,7 +47,7 @@ int accel_event_query(struct accel_event *event)
 		return ret;
 	queue = event->queue;
 	if (queue_done(queue) < event->point &&
-	    queue_wait_fence(queue, event->point, 0) == -ETIME &&
+	    queue_wait_over(queue, event->point, 0, false) == -ETIME &&
 	    queue_done(queue) < event->point)
 		return -EBUSY;
 	return queue_wait(queue, event->point, 0);
@@ -67,7 +67,7 @@ int accel_event_get_status(struct accel_event *event, struct accel_status *statu
 		return fail(-EINVAL, "status is NULL");
 	queue = event->queue;
 	accel_status_init(&local);
-	ret = queue_done(queue) >= event->point ? 0 : queue_wait_fence(queue, event->point, 0);
+	ret = queue_done(queue) >= event->point ? 0 : queue_wait_over(queue, event->point, 0, false);
 	if (queue_done(queue) >= event->point) {
 		local.state = ACCEL_STATE_DONE;
 	} else if (ret == -ETIME) {

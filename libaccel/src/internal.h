@@ -3,8 +3,10 @@
  * What the source files of libaccel share. Nothing here is exported.
  *
  * Lifetime: device <- context <- buffer, queue <- event, each arrow a counted
- * reference to the left. Locks, outer first: queue, context, handles of the device, buffer map.
- * No lock is held across a call into the application, because there is none.
+ * reference to the left. Locks, outer first: kinds of a context, queue, context, queues of the device,
+ * state of a queue, handles of the device, buffer map. Several queues are locked at once only by who changes
+ * the kind of a context's queues (context.c). No lock is held across a call into the application, because there
+ * is none.
  */
 #ifndef ACCEL_INTERNAL_H
 #define ACCEL_INTERNAL_H
@@ -63,6 +65,11 @@ struct accel_device {
 	struct drm_onpu_query_engines engines;	/* zero if nobody tells */
 	pthread_mutex_t handles_lock;	/* guards handles, and what closes or imports them */
 	struct shared_handle *handles;
+	bool user_queues;		/* contexts begin with user-mode queues */
+	uint32_t spin_max_ns;		/* longest look at a word before the thread sleeps; 0: none */
+	pthread_mutex_t queues_lock;	/* guards the list */
+	struct accel_queue *queues;
+	atomic_uint watched;		/* jobs in flight that wait on the card for other queues */
 };
 
 /*
@@ -82,6 +89,8 @@ int device_check(const struct accel_device *device);
 /* The same as a question, for destroyers. */
 bool device_is_foreign(const struct accel_device *device);
 int device_ioctl(const struct accel_device *device, unsigned long request, void *arg);
+/* Whether the driver has let go of it. */
+bool device_is_gone(const struct accel_device *device);
 /* Reads @size bytes of a query; what an older driver does not know stays zero. */
 int device_query(const struct accel_device *device, uint32_t type, void *data, uint32_t size);
 
@@ -99,10 +108,22 @@ struct accel_context {
 	uint32_t vm_id;
 	pthread_mutex_t lock;	/* guards va */
 	struct va_space va;
+	atomic_uint_fast64_t card_bytes;	/* of bos that must be in card memory */
+	/* Guards @user_queues and the kind of each queue; a queue is created and put away under it. */
+	pthread_mutex_t kind_lock;
+	bool user_queues;	/* they are user-mode queues */
 };
 
 void context_get(struct accel_context *context);
 void context_put(struct accel_context *context);
+
+/* ---- kind.c ---- */
+
+/*
+ * From here on the queues of the context give and take fences, that is they are kernel queues. Waits for
+ * the work of those that are not.
+ */
+int context_need_fences(struct accel_context *context);
 
 /* ---- bo.c: a kernel buffer object, bound in a context ---- */
 
@@ -116,6 +137,8 @@ struct bo {
 	pthread_mutex_t map_lock;
 	void *pointer;		/* CPU mapping or NULL; lives until the end of the bo */
 	bool borrowed;		/* the pointer is the application's own memory */
+	bool view;		/* the handle is another bo's */
+	bool card_only;		/* counts in card_bytes of the context */
 };
 
 #define PAGE_SIZE	4096ull
@@ -123,6 +146,7 @@ struct bo {
 
 #define BO_CARD_READONLY	(1u << 0)
 #define BO_SHAREABLE		(1u << 1)
+#define BO_VIEWABLE		(1u << 2)	/* for bo_init_view() */
 
 /* The three ways to get one; @flags: BO_*. */
 int bo_init(struct bo *bo, struct accel_context *context, uint64_t size, uint32_t placement,
@@ -131,6 +155,8 @@ int bo_init_import(struct bo *bo, struct accel_context *context, int fd, uint32_
 /* Of whole pages of the process. */
 int bo_init_memory(struct bo *bo, struct accel_context *context, void *memory, uint64_t size,
 		   uint32_t flags);
+/* Another context's BO_VIEWABLE bo of the same open device, read only; it must not end before. */
+int bo_init_view(struct bo *bo, struct accel_context *context, const struct bo *other);
 /* A descriptor of a dma-buf of the bo, or -errno without the detail. */
 int bo_export(const struct bo *bo);
 void bo_fini(struct bo *bo);
@@ -163,125 +189,7 @@ int buffer_check_content(const struct accel_buffer *buffer);
 /* As accel_buffer_export() does, without flags; the detail text is set. */
 int buffer_export(const struct accel_buffer *buffer);
 
-/* ---- queue.c, arena.c, status.c ---- */
-
-/* Command memory of a queue: a ring of bytes, freed in the order of allocation. */
-struct arena {
-	struct bo bo;
-	uint8_t *pointer;
-	uint32_t head;		/* where the next allocation starts */
-	uint32_t tail;		/* start of the oldest allocation in use */
-	uint32_t live;		/* allocations in use; head == tail is empty or full */
-};
-
-#define ARENA_SIZE	(256u << 10)
-/* The first bytes hold the word that each submission stores its number in. */
-#define ARENA_RESERVED	64u
-/* Larger submissions get a buffer object of their own. */
-#define ARENA_ALLOC_MAX	(ARENA_SIZE / 4)
-
-int arena_init(struct arena *arena, struct accel_context *context);
-void arena_fini(struct arena *arena);
-/* Offset of @size bytes (64-byte aligned), or -EAGAIN when they are not free now. */
-int64_t arena_alloc(struct arena *arena, uint32_t size);
-/* What an allocation of @size bytes takes. */
-uint32_t arena_round(uint32_t size);
-/* Takes the newest allocation back, which ended at @end. */
-void arena_undo(struct arena *arena, uint32_t end, uint32_t size);
-/* Frees the oldest allocation, which ends at @end. */
-void arena_free_oldest(struct arena *arena, uint32_t end);
-
-/* A submission in flight and what it keeps alive. */
-struct job {
-	struct job *next;
-	uint64_t point;
-	uint32_t arena_end;	/* 0: it used @own */
-	struct bo *own;		/* command memory of a large submission, or NULL */
-	struct profile *profile;	/* of the event, or NULL */
-	const struct onpu_stamp *stamps;	/* in the command memory */
-	unsigned int stamp_count;
-	unsigned int buffer_count;
-	struct accel_buffer *buffers[];
-};
-
-/* An unfinished dependency: the queue waits for @point of @queue, or for a fence from elsewhere. */
-struct dependency {
-	struct accel_queue *queue;
-	uint64_t point;
-	uint32_t syncobj;	/* binary, without @queue */
-};
-
-struct accel_queue {
-	atomic_uint refs;
-	struct accel_context *context;
-	uint32_t id;
-	uint32_t syncobj;	/* timeline; point n is submission n */
-	pthread_mutex_t lock;	/* guards what follows, except atomics */
-	struct arena arena;
-	struct job *oldest;
-	struct job **newest;
-	struct dependency *dependencies;
-	unsigned int dependency_count;
-	unsigned int dependency_room;
-	atomic_uint_fast64_t submitted;
-	atomic_bool destroyed;
-	atomic_bool profiling;	/* new submissions with an event get stamps */
-	pthread_mutex_t state_lock;	/* guards state; innermost */
-	bool state_final;
-	struct drm_onpu_queue_get_state state;
-};
-
-/* What to submit: in a MATMUL packet, desc_va is the index of its descriptor. */
-struct submission {
-	const struct onpu_packet *packets;
-	unsigned int packet_count;
-	const struct onpu_matmul_desc *descs;
-	unsigned int desc_count;
-	struct accel_buffer *const *buffers;
-	unsigned int buffer_count;
-	struct profile *profile;	/* packets get stamps for it; or NULL */
-};
-
-void queue_get(struct accel_queue *queue);
-void queue_put(struct accel_queue *queue);
-int queue_check(struct accel_queue *queue);
-/* Number of the newest submission that is done without error. */
-uint64_t queue_done(const struct accel_queue *queue);
-int queue_submit(struct accel_queue *queue, const struct submission *submission,
-		 uint64_t *point);
-/* Submits and hands out an event if @event is not NULL. */
-int queue_submit_event(struct accel_queue *queue, const struct submission *submission,
-		       struct accel_event **event);
-/* Submits and waits. */
-int queue_submit_wait(struct accel_queue *queue, const struct submission *submission);
-/*
- * Waits for submission @point: 0, -ETIME, or its error with the detail. When earlier
- * work was at fault, @blame_first tells of that instead.
- */
-int queue_wait_point(struct accel_queue *queue, uint64_t point, uint64_t timeout_ns,
-		     bool blame_first);
-int queue_wait(struct accel_queue *queue, uint64_t point, uint64_t timeout_ns);
-/* Like queue_wait() for the kernel's side only: no detail, no error of the submission. */
-int queue_wait_fence(struct accel_queue *queue, uint64_t point, uint64_t timeout_ns);
-/* Frees what finished submissions hold, if the lock is free. */
-void queue_retire(struct accel_queue *queue);
-void queue_retire_locked(struct accel_queue *queue, uint64_t point);
-/* Makes what follows wait for @syncobj, which belongs to the queue from then on; under the lock. */
-int queue_add_fence(struct accel_queue *queue, uint32_t syncobj);
-/* Lets go of all dependencies, or of one; under the lock. */
-void queue_drop_dependencies(struct accel_queue *queue);
-void queue_drop_dependency(struct accel_queue *queue, const struct dependency *dependency);
-int syncobj_create(struct accel_device *device, uint32_t *handle);
-void syncobj_destroy(struct accel_device *device, uint32_t handle);
-
-/* Reads the state from the kernel, or the last one of a stopped queue. */
-int queue_state(struct accel_queue *queue, struct drm_onpu_queue_get_state *state);
-/* Fills in why submission @point failed, which the kernel says is over. */
-int queue_failure(struct accel_queue *queue, uint64_t point, struct accel_status *status);
-/* Records the detail text of a failure and returns its error. */
-int queue_report(const struct accel_status *status);
-/* The error for a queue that takes no more work. */
-int queue_dead(struct accel_queue *queue);
+#include "queue.h"
 
 /* ---- event.c ---- */
 

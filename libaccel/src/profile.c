@@ -139,7 +139,7 @@ int accel_event_get_profile(struct accel_event *event, struct accel_profile *pro
 	if (!event->profile)
 		return fail(-EINVAL, "the work was submitted without profiling");
 	if (queue_done(queue) < event->point) {
-		ret = queue_wait_fence(queue, event->point, 0);
+		ret = queue_wait_over(queue, event->point, 0, false);
 		if (ret == -ETIME && queue_done(queue) < event->point)
 			return fail(-EBUSY, "not done yet");
 		ret = queue_wait(queue, event->point, 0);

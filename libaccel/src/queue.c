@@ -3,14 +3,14 @@
  * Queues: creation, waiting, destruction. submit.c fills them.
  *
  * Submissions are numbered from 1. The last packet of each stores its number in a
- * word of the arena, and the kernel signals that point of the queue's timeline
- * syncobj. The word tells success without a system call: a submission that fails never
- * gets to its last packet. So "the kernel has signalled, the word has not come" is
- * failure, and the first number that the word lacks is the submission at fault.
+ * word. The word tells success without a system call: a submission that fails never
+ * gets to its last packet. So "the kernel says that it is over, the word has not come" is
+ * failure, and the first number that the word lacks is the submission at fault. How
+ * the kernel says so is the backend's matter.
  *
- * Locking: queue->lock for the list of jobs, the arena and the dependencies;
- * state_lock, innermost, for the cached reason of a stopped queue. Waiting for an event
- * takes neither (a thread that submits may sleep holding the first).
+ * Locking: queue->lock for the list of jobs, the arena, the ring and the dependencies;
+ * state_lock for the cached reason of a stopped queue. Waiting for an event
+ * takes neither for long (a thread that submits may sleep holding the first).
  */
 #include "internal.h"
 #include "os.h"
@@ -19,9 +19,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* A kill is a message to the firmware; far longer than that may take. */
-#define KILL_TIMEOUT_NS	(10ull * 1000000000u)
 
 void queue_get(struct accel_queue *queue)
 {
@@ -37,16 +34,50 @@ int queue_check(struct accel_queue *queue)
 
 uint64_t queue_done(const struct accel_queue *queue)
 {
-	return __atomic_load_n((const uint64_t *)(const void *)queue->arena.pointer,
-			       __ATOMIC_ACQUIRE);
+	uint64_t done = __atomic_load_n(queue->word, __ATOMIC_ACQUIRE);
+
+	return done == WORD_OVER ? atomic_load(&queue->last_done) : done;
 }
 
-static void free_job(struct accel_queue *queue, struct job *job)
+/* ---- jobs ---- */
+
+struct job *queue_get_job(struct accel_queue *queue, unsigned int buffers)
 {
+	unsigned int room = buffers > JOB_BUFFERS ? buffers : JOB_BUFFERS;
+	struct job *job = queue->spare;
+
+	if (job && room == JOB_BUFFERS) {
+		queue->spare = job->next;
+	} else {
+		job = malloc(sizeof(*job) + room * sizeof(job->buffers[0]));
+		if (!job)
+			return NULL;
+		job->buffer_room = room;
+	}
+	job->own = NULL;
+	job->profile = NULL;
+	job->dependencies = NULL;
+	job->dependency_count = 0;
+	return job;
+}
+
+void queue_put_job(struct accel_queue *queue, struct job *job)
+{
+	if (job->buffer_room > JOB_BUFFERS) {
+		free(job);
+		return;
+	}
+	job->next = queue->spare;
+	queue->spare = job;
+}
+
+static void end_job(struct accel_queue *queue, struct job *job)
+{
+	struct accel_device *device = queue->context->device;
+
 	if (job->profile) {
 		if (queue_done(queue) >= job->point)
-			profile_fill(job->profile, queue->context->device, job->stamps,
-				     job->stamp_count);
+			profile_fill(job->profile, device, job->stamps, job->stamp_count);
 		profile_put(job->profile);
 	}
 	if (job->arena_end)
@@ -55,9 +86,17 @@ static void free_job(struct accel_queue *queue, struct job *job)
 		bo_fini(job->own);
 		free(job->own);
 	}
+	queue_backend(queue)->retire(queue, job);
+	if (job->dependency_count)
+		atomic_fetch_sub(&device->watched, 1);
+	for (unsigned int i = 0; i < job->dependency_count; i++) {
+		atomic_fetch_sub(&job->dependencies[i].queue->watchers, 1);
+		dependency_drop(queue, &job->dependencies[i]);
+	}
+	free(job->dependencies);
 	for (unsigned int i = 0; i < job->buffer_count; i++)
 		buffer_put(job->buffers[i]);
-	free(job);
+	queue_put_job(queue, job);
 }
 
 void queue_retire_locked(struct accel_queue *queue, uint64_t point)
@@ -68,7 +107,7 @@ void queue_retire_locked(struct accel_queue *queue, uint64_t point)
 		queue->oldest = job->next;
 		if (!queue->oldest)
 			queue->newest = &queue->oldest;
-		free_job(queue, job);
+		end_job(queue, job);
 	}
 }
 
@@ -85,6 +124,8 @@ void queue_retire(struct accel_queue *queue)
 	retire_to(queue, queue_done(queue));
 }
 
+/* ---- waiting ---- */
+
 static int64_t deadline(uint64_t timeout_ns)
 {
 	uint64_t now;
@@ -95,23 +136,11 @@ static int64_t deadline(uint64_t timeout_ns)
 	return timeout_ns > INT64_MAX - now ? INT64_MAX : (int64_t)(now + timeout_ns);
 }
 
-int queue_wait_fence(struct accel_queue *queue, uint64_t point, uint64_t timeout_ns)
+int queue_wait_over(struct accel_queue *queue, uint64_t point, uint64_t timeout_ns, bool locked)
 {
-	int64_t end = deadline(timeout_ns);
-	int ret;
-
-	do {
-		struct drm_syncobj_timeline_wait arg = {
-			.handles = (uintptr_t)&queue->syncobj,
-			.points = (uintptr_t)&point,
-			.count_handles = 1,
-			.timeout_nsec = end,
-		};
-
-		ret = device_ioctl(queue->context->device, DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT, &arg);
-		/* The kernel counts ticks, and a late machine gets several at once. */
-	} while (ret == -ETIME && end && (int64_t)os_now_ns() < end);
-	return ret;
+	if (queue_done(queue) >= point || queue_is_over(queue))
+		return 0;
+	return queue_backend(queue)->wait(queue, point, deadline(timeout_ns), locked);
 }
 
 int queue_wait_point(struct accel_queue *queue, uint64_t point, uint64_t timeout_ns,
@@ -122,7 +151,7 @@ int queue_wait_point(struct accel_queue *queue, uint64_t point, uint64_t timeout
 	int ret = 0;
 
 	if (done < point) {
-		ret = queue_wait_fence(queue, point, timeout_ns);
+		ret = queue_wait_over(queue, point, timeout_ns, false);
 		done = queue_done(queue);
 	}
 	if (done >= point) {
@@ -133,7 +162,8 @@ int queue_wait_point(struct accel_queue *queue, uint64_t point, uint64_t timeout
 		return fail(ret, "not done in %" PRIu64 " ns", timeout_ns);
 	if (ret)
 		return fail(ret, "waiting for the card failed: %s", strerror(-ret));
-	retire_to(queue, point);
+	/* What the kernel has fences for it also keeps the card from; else destruction does. */
+	retire_to(queue, queue_backend(queue) == &kernel_queue ? point : done);
 	ret = queue_failure(queue, blame_first ? done + 1 : point, &status);
 	return ret ? ret : queue_report(&status);
 }
@@ -142,6 +172,18 @@ int queue_wait(struct accel_queue *queue, uint64_t point, uint64_t timeout_ns)
 {
 	return queue_wait_point(queue, point, timeout_ns, false);
 }
+
+int accel_queue_finish(struct accel_queue *queue, uint64_t timeout_ns)
+{
+	int ret;
+
+	api_begin(__func__);
+	ret = queue_check(queue);
+	return ret ? ret :
+	       queue_wait_point(queue, atomic_load(&queue->submitted), timeout_ns, true);
+}
+
+/* ---- life ---- */
 
 int syncobj_create(struct accel_device *device, uint32_t *handle)
 {
@@ -161,50 +203,55 @@ void syncobj_destroy(struct accel_device *device, uint32_t handle)
 	device_ioctl(device, DRM_IOCTL_SYNCOBJ_DESTROY, &arg);
 }
 
-static int create_kernel_queue(struct accel_queue *queue, uint32_t priority)
+static void list_add(struct accel_queue *queue)
 {
-	struct accel_context *context = queue->context;
-	struct drm_onpu_queue_create arg = { .vm_id = context->vm_id, .priority = priority };
-	int ret = device_ioctl(context->device, DRM_IOCTL_ONPU_QUEUE_CREATE, &arg);
+	struct accel_device *device = queue->context->device;
 
-	if (ret == -EACCES)
-		return fail(ret, "priority %u needs CAP_SYS_NICE", priority);
-	if (ret)
-		return fail(ret, "the driver refused a queue (limit: %u per open device): %s",
-			    context->device->limits.max_queues, strerror(-ret));
-	queue->id = arg.id;
-	return 0;
+	pthread_mutex_lock(&device->queues_lock);
+	queue->next = device->queues;
+	device->queues = queue;
+	pthread_mutex_unlock(&device->queues_lock);
 }
 
+static void list_remove(struct accel_queue *queue)
+{
+	struct accel_device *device = queue->context->device;
+	struct accel_queue **link;
+
+	pthread_mutex_lock(&device->queues_lock);
+	for (link = &device->queues; *link != queue; link = &(*link)->next)
+		;
+	*link = queue->next;
+	pthread_mutex_unlock(&device->queues_lock);
+}
+
+/* Under the lock of the context's kinds, which decides the backend. */
 static int init_queue(struct accel_queue *queue, struct accel_context *context, uint32_t priority)
 {
+	const struct queue_backend *backend = context->user_queues ? &user_queue : &kernel_queue;
 	int ret;
 
 	queue->context = context;
-	ret = syncobj_create(context->device, &queue->syncobj);
-	if (ret)
-		return ret;
+	queue->priority = priority;
 	ret = arena_init(&queue->arena, context);
 	if (ret)
-		goto err_syncobj;
-	ret = create_kernel_queue(queue, priority);
-	if (ret)
-		goto err_arena;
-	atomic_init(&queue->refs, 1);
-	atomic_init(&queue->submitted, 0);
-	atomic_init(&queue->destroyed, false);
-	atomic_init(&queue->profiling, false);
+		return ret;
+	queue->word = (uint64_t *)(void *)queue->arena.pointer;
+	queue->word_va = queue->arena.bo.va;
 	queue->newest = &queue->oldest;
+	atomic_init(&queue->backend, backend);
+	ret = backend->create(queue);
+	if (ret) {
+		backend->fini(queue);
+		arena_fini(&queue->arena);
+		return ret;
+	}
+	atomic_init(&queue->refs, 1);
 	pthread_mutex_init(&queue->lock, NULL);
 	pthread_mutex_init(&queue->state_lock, NULL);
 	context_get(context);
+	list_add(queue);
 	return 0;
-
-err_arena:
-	arena_fini(&queue->arena);
-err_syncobj:
-	syncobj_destroy(context->device, queue->syncobj);
-	return ret;
 }
 
 int accel_queue_create(struct accel_context *context, uint32_t priority, struct accel_queue **out)
@@ -223,7 +270,9 @@ int accel_queue_create(struct accel_context *context, uint32_t priority, struct 
 	queue = calloc(1, sizeof(*queue));
 	if (!queue)
 		return fail(-ENOMEM, "out of memory");
+	pthread_mutex_lock(&context->kind_lock);
 	ret = init_queue(queue, context, priority);
+	pthread_mutex_unlock(&context->kind_lock);
 	if (ret) {
 		free(queue);
 		return ret;
@@ -235,14 +284,21 @@ int accel_queue_create(struct accel_context *context, uint32_t priority, struct 
 void queue_put(struct accel_queue *queue)
 {
 	struct accel_context *context = queue->context;
+	struct job *job;
 
 	if (atomic_fetch_sub(&queue->refs, 1) != 1)
 		return;
-	syncobj_destroy(context->device, queue->syncobj);
-	if (queue->oldest)	/* the card may still use it: better leaked than reused */
+	list_remove(queue);
+	if (queue->oldest) {	/* the card may still use it: better leaked than reused */
 		log_print(LOG_WARN, "a queue was not killed in time, its memory is lost");
-	else
+	} else {
+		queue_backend(queue)->fini(queue);
 		arena_fini(&queue->arena);
+	}
+	while ((job = queue->spare)) {
+		queue->spare = job->next;
+		free(job);
+	}
 	pthread_mutex_destroy(&queue->state_lock);
 	pthread_mutex_destroy(&queue->lock);
 	context_put(context);
@@ -251,13 +307,13 @@ void queue_put(struct accel_queue *queue)
 
 void accel_queue_destroy(struct accel_queue *queue)
 {
-	struct drm_onpu_queue_destroy arg;
 	struct drm_onpu_queue_get_state state;
 	uint64_t submitted;
-	int ret = 0;
+	int ret;
 
 	if (!queue || device_is_foreign(queue->context->device))
 		return;
+	pthread_mutex_lock(&queue->context->kind_lock);
 	pthread_mutex_lock(&queue->lock);
 	submitted = atomic_load(&queue->submitted);
 	if (queue_done(queue) < submitted)
@@ -265,112 +321,15 @@ void accel_queue_destroy(struct accel_queue *queue)
 			  submitted - queue_done(queue));
 	queue_state(queue, &state);	/* events may ask why after it has gone */
 	atomic_store(&queue->destroyed, true);
-	arg = (struct drm_onpu_queue_destroy){ .id = queue->id };
-	device_ioctl(queue->context->device, DRM_IOCTL_ONPU_QUEUE_DESTROY, &arg);
-	if (queue->oldest)
-		ret = queue_wait_fence(queue, submitted, KILL_TIMEOUT_NS);
-	if (!ret || ret == -ENODEV)	/* nothing runs on a card that is gone */
+	ret = queue_backend(queue)->destroy(queue);
+	if (!ret)
 		queue_retire_locked(queue, submitted);
+	queue_release_watchers(queue);
 	queue_drop_dependencies(queue);
 	free(queue->dependencies);
 	queue->dependencies = NULL;
 	queue->dependency_room = 0;
 	pthread_mutex_unlock(&queue->lock);
+	pthread_mutex_unlock(&queue->context->kind_lock);
 	queue_put(queue);
-}
-
-int accel_queue_finish(struct accel_queue *queue, uint64_t timeout_ns)
-{
-	int ret;
-
-	api_begin(__func__);
-	ret = queue_check(queue);
-	return ret ? ret :
-	       queue_wait_point(queue, atomic_load(&queue->submitted), timeout_ns, true);
-}
-
-void queue_drop_dependency(struct accel_queue *queue, const struct dependency *dependency)
-{
-	if (dependency->queue)
-		queue_put(dependency->queue);
-	else
-		syncobj_destroy(queue->context->device, dependency->syncobj);
-}
-
-void queue_drop_dependencies(struct accel_queue *queue)
-{
-	for (unsigned int i = 0; i < queue->dependency_count; i++)
-		queue_drop_dependency(queue, &queue->dependencies[i]);
-	queue->dependency_count = 0;
-}
-
-static int append_dependency(struct accel_queue *queue, struct dependency dependency)
-{
-	const struct drm_onpu_query_limits *limits = &queue->context->device->limits;
-	struct dependency *list = queue->dependencies;
-
-	/* All of them go into one submission, next to its own jobs. */
-	if (queue->dependency_count >= (uint64_t)limits->max_syncs * limits->max_jobs / 4)
-		return fail(-ENOSPC, "the queue waits for %u others: submit something first",
-			    queue->dependency_count);
-	if (queue->dependency_count == queue->dependency_room) {
-		unsigned int room = queue->dependency_room ? queue->dependency_room * 2 : 4;
-
-		list = realloc(list, room * sizeof(*list));
-		if (!list)
-			return fail(-ENOMEM, "out of memory");
-		queue->dependencies = list;
-		queue->dependency_room = room;
-	}
-	list[queue->dependency_count++] = dependency;
-	return 0;
-}
-
-static int add_dependency(struct accel_queue *queue, struct accel_queue *other, uint64_t point)
-{
-	struct dependency *list = queue->dependencies;
-	int ret;
-
-	for (unsigned int i = 0; i < queue->dependency_count; i++) {
-		if (list[i].queue != other)
-			continue;
-		if (list[i].point < point)
-			list[i].point = point;
-		return 0;
-	}
-	ret = append_dependency(queue, (struct dependency){ .queue = other, .point = point });
-	if (!ret)
-		queue_get(other);
-	return ret;
-}
-
-int queue_add_fence(struct accel_queue *queue, uint32_t syncobj)
-{
-	return append_dependency(queue, (struct dependency){ .syncobj = syncobj });
-}
-
-int accel_queue_wait_events(struct accel_queue *queue, unsigned int count,
-			    struct accel_event *const *events)
-{
-	int ret;
-
-	api_begin(__func__);
-	ret = queue_check(queue);
-	if (ret)
-		return ret;
-	if (count && !events)
-		return fail(-EINVAL, "events is NULL");
-	for (unsigned int i = 0; i < count; i++) {
-		if (!events[i])
-			return fail(-EINVAL, "event %u is NULL", i);
-		if (events[i]->queue->context->device != queue->context->device)
-			return fail(-EXDEV, "event %u belongs to another open device", i);
-	}
-	pthread_mutex_lock(&queue->lock);
-	for (unsigned int i = 0; i < count && !ret; i++)
-		if (events[i]->queue != queue &&
-		    queue_done(events[i]->queue) < events[i]->point)
-			ret = add_dependency(queue, events[i]->queue, events[i]->point);
-	pthread_mutex_unlock(&queue->lock);
-	return ret;
 }

@@ -80,6 +80,9 @@ int accel_buffer_import(struct accel_context *context, int fd, uint32_t flags,
 	ret = check_new(context, out, flags);
 	if (ret)
 		return ret;
+	ret = context_need_fences(context);
+	if (ret)
+		return ret;
 	buffer = calloc(1, sizeof(*buffer));
 	if (!buffer)
 		return fail(-ENOMEM, "out of memory");

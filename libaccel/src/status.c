@@ -9,17 +9,49 @@
  */
 #include "internal.h"
 
-#include <drm.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+void queue_release_watchers(struct accel_queue *queue)
+{
+	uint64_t done;
+
+	/* Kernel queues: those that wait have the kernel wait. */
+	if (queue_backend(queue) == &kernel_queue)
+		return;
+	pthread_mutex_lock(&queue->state_lock);
+	done = queue_done(queue);
+	if (done < atomic_load(&queue->submitted)) {
+		atomic_store(&queue->last_done, done);
+		__atomic_store_n(queue->word, WORD_OVER, __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&queue->state_lock);
+}
+
+bool queue_is_over(struct accel_queue *queue)
+{
+	return atomic_load(&queue->state_final) || atomic_load(&queue->destroyed);
+}
+
+void queue_give_up(struct accel_queue *queue)
+{
+	pthread_mutex_lock(&queue->state_lock);
+	if (!atomic_load(&queue->state_final)) {
+		memset(&queue->state, 0, sizeof(queue->state));
+		queue->state.flags = DRM_ONPU_QUEUE_DEAD;
+		atomic_store(&queue->state_final, true);
+	}
+	pthread_mutex_unlock(&queue->state_lock);
+}
+
 int queue_state(struct accel_queue *queue, struct drm_onpu_queue_get_state *state)
 {
+	bool stopped = false;
 	int ret = 0;
 
 	pthread_mutex_lock(&queue->state_lock);
-	if (!queue->state_final && !atomic_load(&queue->destroyed)) {
+	if (!atomic_load(&queue->state_final) && !atomic_load(&queue->destroyed)) {
 		memset(&queue->state, 0, sizeof(queue->state));
 		queue->state.id = queue->id;
 		ret = device_ioctl(queue->context->device, DRM_IOCTL_ONPU_QUEUE_GET_STATE,
@@ -29,10 +61,14 @@ int queue_state(struct accel_queue *queue, struct drm_onpu_queue_get_state *stat
 			ret = 0;
 		}
 		if (!ret && queue->state.flags & DRM_ONPU_QUEUE_DEAD)
-			queue->state_final = true;
+			stopped = true;
+		if (stopped)
+			atomic_store(&queue->state_final, true);
 	}
 	*state = queue->state;
 	pthread_mutex_unlock(&queue->state_lock);
+	if (stopped)
+		queue_release_watchers(queue);
 	if (ret)
 		return fail(ret, "the driver does not tell the state of the queue: %s", strerror(-ret));
 	return 0;
@@ -47,6 +83,7 @@ static const int errors[] = {
 	[ACCEL_REASON_DEVICE_LOST] = -ENODEV,
 	[ACCEL_REASON_CANCELED] = -ECANCELED,
 	[ACCEL_REASON_OTHER] = -EIO,
+	[ACCEL_REASON_NO_MEMORY] = -ENOMEM,
 };
 
 static enum accel_reason reason_of(uint32_t flags)
@@ -60,6 +97,7 @@ static enum accel_reason reason_of(uint32_t flags)
 		{ DRM_ONPU_QUEUE_BAD_PACKET, ACCEL_REASON_BAD_PACKET },
 		{ DRM_ONPU_QUEUE_TIMEDOUT, ACCEL_REASON_TIMED_OUT },
 		{ DRM_ONPU_QUEUE_INNOCENT, ACCEL_REASON_RESET },
+		{ DRM_ONPU_QUEUE_NO_MEMORY, ACCEL_REASON_NO_MEMORY },
 		{ DRM_ONPU_QUEUE_DEAD, ACCEL_REASON_OTHER },
 	};
 
@@ -163,6 +201,9 @@ static void describe(const struct accel_status *status, char *text, size_t room)
 	case ACCEL_REASON_DEVICE_LOST:
 		snprintf(text, room, "the card is gone");
 		break;
+	case ACCEL_REASON_NO_MEMORY:
+		snprintf(text, room, "what the context has in card memory found no room there any more");
+		break;
 	case ACCEL_REASON_CANCELED:
 		snprintf(text, room, "canceled: earlier work of the queue failed, or the queue was destroyed");
 		break;
@@ -187,25 +228,13 @@ int queue_dead(struct accel_queue *queue)
 
 	if (queue_state(queue, &state))
 		return fail(-ECANCELED, "the queue has stopped");
+	/* A card that is gone, and not only given up, says so to everybody. */
+	if (state.flags & DRM_ONPU_QUEUE_DEVICE_LOST && device_is_gone(queue->context->device))
+		return fail(-ENODEV, "the card is gone");
 	accel_status_init(&status);
 	fill_reason(&status, reason_of(state.flags), &state);
 	describe(&status, text, sizeof(text));
 	return fail(-ECANCELED, "the queue has stopped: %s", text);
-}
-
-/* Newest point that the kernel has signalled, with or without error. */
-static uint64_t signalled(struct accel_queue *queue)
-{
-	uint64_t point = 0;
-	struct drm_syncobj_timeline_array arg = {
-		.handles = (uintptr_t)&queue->syncobj,
-		.points = (uintptr_t)&point,
-		.count_handles = 1,
-	};
-
-	if (device_ioctl(queue->context->device, DRM_IOCTL_SYNCOBJ_QUERY, &arg))
-		return queue_done(queue);
-	return point;
 }
 
 int accel_queue_get_status(struct accel_queue *queue, struct accel_status *status)
@@ -227,6 +256,6 @@ int accel_queue_get_status(struct accel_queue *queue, struct accel_status *statu
 	if (state.flags)
 		fill_reason(&local, reason_of(state.flags), &state);
 	local.submitted = atomic_load(&queue->submitted);
-	local.completed = state.flags ? signalled(queue) : queue_done(queue);
+	local.completed = state.flags ? queue_backend(queue)->over(queue) : queue_done(queue);
 	return copy_out(status, &local, sizeof(local), sizeof(local), "accel_status");
 }

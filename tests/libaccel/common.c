@@ -14,6 +14,21 @@
 #include "../../libaccel/src/os.h"
 #endif
 
+#ifdef ACCEL_TEST_QUEUES
+/* Before anything is opened, and for processes that the test starts. */
+__attribute__((constructor)) static void choose_queues(void)
+{
+	setenv("ACCEL_QUEUES", ACCEL_TEST_QUEUES, 1);
+}
+#endif
+
+bool kernel_queues(void)
+{
+	const char *queues = getenv("ACCEL_QUEUES");
+
+	return queues && !strcmp(queues, "kernel");
+}
+
 void expect_result(int result, int wanted, const char *call, const char *file, int line)
 {
 	if (result == wanted)

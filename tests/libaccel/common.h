@@ -43,6 +43,8 @@ void expect_result(int result, int wanted, const char *call, const char *file, i
 
 /* The last failure's detail contains @part. */
 void expect_detail(const char *part);
+/* Whether the test asked for kernel queues. */
+bool kernel_queues(void);
 
 int setup(void **state);
 int teardown(void **state);

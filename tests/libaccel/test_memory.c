@@ -631,9 +631,9 @@ static void as_accelctl_shows_it(void **state)
 	ok(accel_buffer_advise(purgeable, ACCEL_ADVICE_PURGEABLE));
 	ok(accel_buffer_advise(evicted, ACCEL_ADVICE_EVICT));
 	read_accelctl(sizes);
-	/* The queue's command memory is 256 KiB. */
-	assert_string_equal(sizes[0], "5.2 MiB");	/* CARD */
-	assert_string_equal(sizes[1], "2.2 MiB");	/* ON-CARD */
+	/* The queue's command memory is 256 KiB, a user-mode queue's ring 32 KiB. */
+	assert_string_equal(sizes[0], kernel_queues() ? "5.2 MiB" : "5.3 MiB");	/* CARD */
+	assert_string_equal(sizes[1], kernel_queues() ? "2.2 MiB" : "2.3 MiB");	/* ON-CARD */
 	assert_string_equal(sizes[2], "3.0 MiB");	/* OFF-CARD */
 	assert_string_equal(sizes[3], "5.1 MiB");	/* SYSTEM */
 	assert_string_equal(sizes[4], "0 B");		/* SHARED */

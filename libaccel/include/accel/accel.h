@@ -317,7 +317,8 @@ ACCEL_API int accel_context_get_status(struct accel_context *context,
 #define ACCEL_BUFFER_CPU_VISIBLE	(1u << 3)
 /**
  * accel_buffer_export() may share the buffer with other contexts, processes and cards. It costs
- * every submission in a context that has it a little time, other buffers cost none.
+ * every submission in a context that has it a little time, other buffers cost none. The first shareable or
+ * imported buffer of a context also waits for the work of the context's queues (libaccel.md, "Without system calls").
  */
 #define ACCEL_BUFFER_SHAREABLE		(1u << 4)
 
@@ -548,8 +549,8 @@ ACCEL_API int accel_queue_create(struct accel_context *context, uint32_t priorit
 
 /**
  * Destroys a queue and cancels what it has not finished: the events of that
- * work fail with -ECANCELED. Does not wait; call accel_queue_finish() before if the
- * work counts.
+ * work fail with -ECANCELED. Does not wait for it, only until the card has let go of it; call
+ * accel_queue_finish() before if the work counts.
  */
 ACCEL_API void accel_queue_destroy(struct accel_queue *queue);
 
@@ -619,7 +620,8 @@ enum accel_reason {
 	ACCEL_REASON_RESET = 4,		/**< -ECONNRESET: the card was reset, others were the cause */
 	ACCEL_REASON_DEVICE_LOST = 5,	/**< -ENODEV: the card is gone */
 	ACCEL_REASON_CANCELED = 6,	/**< -ECANCELED: an earlier one failed, or the queue was destroyed */
-	ACCEL_REASON_OTHER = 7		/**< -EIO: the driver gives no closer reason */
+	ACCEL_REASON_OTHER = 7,		/**< -EIO: the driver gives no closer reason */
+	ACCEL_REASON_NO_MEMORY = 8	/**< -ENOMEM: the context's card memory found no room any more */
 };
 
 /** State of an event or a queue. */
