@@ -18,8 +18,8 @@ help:
 	@echo '  check      run all the tests (T="lint host vm" or a part of them)'
 	@echo '  coverage   run the tests on the debug kernel, print which lines of the driver ran'
 	@echo '  vm         a shell in a VM with a card (CARDS=2, VRAM=8G; see tools/vm/vm --help)'
-	@echo '  bench      matmuls beside OpenBLAS and oneDNN, copies beside memcpy, buffers beside an'
-	@echo '             NVMe (FULL=1: all shapes and numbers of threads)'
+	@echo '  bench      matmuls beside OpenBLAS and oneDNN, copies beside memcpy, buffers and jobs'
+	@echo '             beside emulated disks (FULL=1: all shapes and numbers of threads)'
 	@echo '  build      build everything'
 	@echo '  qemu, firmware, module, libaccel, tools'
 	@echo '             build one part (module KDIR=/lib/modules/$$(uname -r)/build: build/onpu.ko'
@@ -66,6 +66,7 @@ bench: build
 	@ONPU_EXTRA_DEPS=libdnnl-dev tools/build/deps
 	@tests/bench/matmul $(if $(FULL),,--quick)
 	@tests/bench/memory
+	@tests/bench/latency
 
 vm: build
 	@tools/vm/vm $(if $(CARDS),--cards $(CARDS)) $(if $(VRAM),--vram $(VRAM))

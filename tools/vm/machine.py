@@ -68,6 +68,7 @@ class Config:
     iommu: bool = False
     plain: bool = False
     shares: list = field(default_factory=list)      # (host folder, guest folder, "ro"|"rw")
+    null_disks: list = field(default_factory=list)  # "nvme", "virtio"
     append: str = ""
     qemu_args: list = field(default_factory=list)
     log: Path = None                                # kernel log
@@ -122,6 +123,16 @@ def _card_args(config):
             options += f",{config.card_options}"
         args += ["-device", f"pcie-root-port,id=rp{index},bus=pcie.0,chassis={index + 1},"
                             f"slot={index + 1}", "-device", options]
+    return args
+
+
+def _disk_args(config):
+    args = []
+    for index, kind in enumerate(config.null_disks):
+        device = (f"nvme,drive=null{index},serial=null{index}" if kind == "nvme"
+                  else f"virtio-blk-pci,drive=null{index},num-queues={config.smp + 1}")
+        args += ["-drive", f"if=none,id=null{index},driver=null-co,size=1G,read-zeroes=off",
+                 "-device", device]
     return args
 
 
@@ -192,7 +203,7 @@ def qemu_command(config, mode, ports, extra_words=()):
         for name in ("ctl", "out", "err"):
             argv += ["-chardev", f"socket,id={name},fd={ports[name]}",
                      "-device", f"virtserialport,chardev={name},name={name}"]
-    argv += _card_args(config) + share_args
+    argv += _card_args(config) + _disk_args(config) + share_args
     return argv + list(config.qemu_args)
 
 
