@@ -369,7 +369,7 @@ static void fini_null(struct onpu_card *card)
 		munmap(card->null_write, ONPU_HUGE_SIZE);
 }
 
-static int init_threads(struct onpu_card *card, int threads)
+static int init_threads(struct onpu_card *card, int threads, bool doorbell_inline)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
@@ -378,6 +378,7 @@ static int init_threads(struct onpu_card *card, int threads)
 	if (threads > (int)ONPU_POOL_MAX_THREADS)
 		threads = ONPU_POOL_MAX_THREADS;
 	card->threaded = threads > 0;
+	card->doorbell_inline = card->threaded && doorbell_inline;
 	card->pool = onpu_pool_create((unsigned int)threads, "onpu");
 	if (!card->pool)
 		return -ENOMEM;
@@ -405,7 +406,7 @@ struct onpu_card *onpu_card_create(const struct onpu_card_config *config,
 		power_on(card);
 		reset_registers(card);
 		atomic_store(&card->generation, 1);
-		ret = init_threads(card, config->threads);
+		ret = init_threads(card, config->threads, config->doorbell_inline);
 	}
 	if (!ret)
 		ret = onpu_mcu_init(card, config->rom, config->rom_size);

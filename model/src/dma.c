@@ -10,6 +10,10 @@
  * which several are out at a time; the engine leaves (STEP_PENDING) and is
  * kicked when one comes back. Everything is unmapped together (release).
  *
+ * What packets, fences and control blocks need is small and lies in one page: that
+ * has its pointer without a list (onpu_dma_small), unless the platform must be asked
+ * and waited for.
+ *
  * A strided access (a matrix) touches only the pages that its rows touch; what
  * lies between is a hole of the view, which nobody dereferences.
  *
@@ -436,6 +440,64 @@ enum step onpu_dma_progress(struct onpu_slot *slot)
 			list->state = DMA_READY;
 	}
 	return step;
+}
+
+/* --- small accesses ------------------------------------------------------- */
+
+static enum step small_host(struct onpu_slot *slot, uint64_t va, unsigned int kind,
+			    const struct mmu_xlat *x, struct dma_small *out)
+{
+	struct onpu_card *card = slot->card;
+	uint64_t len = out->map.len;
+	int ret = -EFAULT;
+
+	out->map.write = kind == ONPU_FAULT_ACCESS_WRITE;
+	if (!refuse_injected(card))
+		ret = card->ops->dma_try_map(card->opaque, x->addr, len, out->map.write, &out->map);
+	if (ret == -EAGAIN)
+		return STEP_PENDING;
+	if (ret || !out->map.ptr || out->map.len < len) {
+		if (!ret)
+			card->ops->dma_unmap(card->opaque, &out->map);
+		onpu_mmu_fault(slot, va, ONPU_FAULT_HOST, kind, x->level);
+		return STEP_FAULT;
+	}
+	out->ptr = out->map.ptr;
+	out->mapped = true;
+	return STEP_OK;
+}
+
+/*
+ * A range without a list: STEP_OK and its pointer, until onpu_dma_small_end(); STEP_FAULT; or
+ * STEP_PENDING where only a list will do.
+ */
+enum step onpu_dma_small(struct onpu_slot *slot, uint64_t va, uint64_t len, unsigned int kind,
+			 bool priv, struct dma_small *out)
+{
+	struct mmu_xlat x;
+
+	if (slot->dma.state != DMA_IDLE || (va & (ONPU_PAGE_SIZE - 1)) + len > ONPU_PAGE_SIZE)
+		return STEP_PENDING;
+	if (!onpu_mmu_translate(slot, va, kind, priv, &x))
+		return STEP_FAULT;
+	out->mapped = false;
+	out->map = (struct onpu_hostmap){ .len = len };
+	if (x.host)
+		return small_host(slot, va, kind, &x, out);
+	if (x.null)
+		out->ptr = (kind == ONPU_FAULT_ACCESS_WRITE ? slot->card->null_write
+							    : slot->card->null_read) +
+			   (va & (ONPU_HUGE_SIZE - 1));
+	else
+		out->ptr = slot->card->vram + x.addr;
+	return STEP_OK;
+}
+
+/* What was written is visible to the host afterwards. */
+void onpu_dma_small_end(struct onpu_slot *slot, const struct dma_small *small)
+{
+	if (small->mapped)
+		slot->card->ops->dma_unmap(slot->card->opaque, &small->map);
 }
 
 /* --- the end -------------------------------------------------------------- */

@@ -161,6 +161,13 @@ struct dma_list {
 	struct dma_pending *done;	/* dma_lock */
 };
 
+/* A small range of one page. */
+struct dma_small {
+	uint8_t *ptr;
+	struct onpu_hostmap map;	/* if mapped */
+	bool mapped;
+};
+
 /* Results of the engine's steps. */
 enum step {
 	STEP_OK,		/* go on */
@@ -235,8 +242,8 @@ struct onpu_slot {
 	struct tlb tlb;
 
 	pthread_mutex_t use_lock;
-	bool in_use;			/* holds translations of asid */
-	bool blocks;			/* blocks_seq and what follows wait for it */
+	bool in_use;			/* holds translations of asid; written by the engine */
+	atomic_bool blocks;		/* blocks_seq and what follows wait for it */
 	uint32_t blocks_seq;
 };
 
@@ -316,6 +323,7 @@ struct onpu_card {
 
 	struct onpu_pool *pool;
 	bool threaded;
+	bool doorbell_inline;		/* who rings may run short packets */
 	bool quiesced;			/* by onpu_card_quiesce() */
 	atomic_bool frozen;		/* slot tasks return at once */
 	_Atomic uint32_t running;	/* slot tasks executing */
@@ -394,6 +402,7 @@ uint32_t onpu_tlb_done(struct onpu_card *card);
 uint32_t onpu_tlb_seq(struct onpu_card *card);
 void onpu_tlb_use_begin(struct onpu_slot *slot);
 void onpu_tlb_use_end(struct onpu_slot *slot);
+void onpu_tlb_packet_end(struct onpu_slot *slot);
 
 /* dma.c */
 void onpu_dma_begin(struct onpu_slot *slot);
@@ -401,8 +410,27 @@ void onpu_dma_add(struct onpu_slot *slot, uint64_t va, uint64_t len, unsigned in
 void onpu_dma_add_rows(struct onpu_slot *slot, uint64_t va, uint64_t rows, uint64_t len,
 		       uint64_t stride, unsigned int kind, bool priv);
 enum step onpu_dma_progress(struct onpu_slot *slot);
+enum step onpu_dma_small(struct onpu_slot *slot, uint64_t va, uint64_t len, unsigned int kind,
+			 bool priv, struct dma_small *out);
+void onpu_dma_small_end(struct onpu_slot *slot, const struct dma_small *small);
 void onpu_dma_release(struct onpu_slot *slot);
 void onpu_dma_free(struct onpu_slot *slot);
+/* Aligned words that others look at: whoever sees a stored one sees what was stored before. */
+static inline uint64_t onpu_load64(const uint8_t *ptr)
+{
+	return __atomic_load_n((const uint64_t *)(const void *)ptr, __ATOMIC_ACQUIRE);
+}
+
+static inline void onpu_store64(uint8_t *ptr, uint64_t value)
+{
+	__atomic_store_n((uint64_t *)(void *)ptr, value, __ATOMIC_RELEASE);
+}
+
+static inline void onpu_store32(uint8_t *ptr, uint32_t value)
+{
+	__atomic_store_n((uint32_t *)(void *)ptr, value, __ATOMIC_RELEASE);
+}
+
 void onpu_view_read(const struct onpu_view *view, uint64_t off, void *dst, uint64_t len);
 void onpu_view_write(const struct onpu_view *view, uint64_t off, const void *src, uint64_t len);
 uint64_t onpu_view_load64(const struct onpu_view *view);

@@ -316,7 +316,7 @@ static enum step execute_bulk(struct onpu_slot *slot)
 
 /* --- words ---------------------------------------------------------------- */
 
-static enum step access_word(struct onpu_slot *slot, uint64_t va, unsigned int kind)
+static enum step list_word(struct onpu_slot *slot, uint64_t va, unsigned int kind)
 {
 	if (slot->dma.state == DMA_IDLE) {
 		onpu_dma_begin(slot);
@@ -325,12 +325,39 @@ static enum step access_word(struct onpu_slot *slot, uint64_t va, unsigned int k
 	return onpu_dma_progress(slot);
 }
 
+static enum step load_word(struct onpu_slot *slot, uint64_t va, uint64_t *value)
+{
+	struct dma_small small;
+	enum step step = onpu_dma_small(slot, va, sizeof(*value), ONPU_FAULT_ACCESS_READ,
+					onpu_packet_priv(slot), &small);
+
+	if (step == STEP_OK) {
+		*value = onpu_load64(small.ptr);
+		onpu_dma_small_end(slot, &small);
+	} else if (step == STEP_PENDING) {
+		step = list_word(slot, va, ONPU_FAULT_ACCESS_READ);
+		if (step == STEP_OK) {
+			*value = onpu_view_load64(&slot->dma.view[0]);
+			onpu_dma_release(slot);
+		}
+	}
+	return step;
+}
+
 static enum step execute_store(struct onpu_slot *slot, uint64_t va, uint64_t value)
 {
-	enum step step = access_word(slot, va, ONPU_FAULT_ACCESS_WRITE);
+	struct dma_small small;
+	enum step step = onpu_dma_small(slot, va, sizeof(value), ONPU_FAULT_ACCESS_WRITE,
+					onpu_packet_priv(slot), &small);
 
-	if (step == STEP_OK)
-		onpu_view_store64(&slot->dma.view[0], value);
+	if (step == STEP_OK) {
+		onpu_store64(small.ptr, value);
+		onpu_dma_small_end(slot, &small);
+	} else if (step == STEP_PENDING) {
+		step = list_word(slot, va, ONPU_FAULT_ACCESS_WRITE);
+		if (step == STEP_OK)
+			onpu_view_store64(&slot->dma.view[0], value);
+	}
 	return step;
 }
 
@@ -355,13 +382,11 @@ static bool wait_holds(uint32_t op, uint64_t value, uint64_t operand)
 static enum step execute_wait(struct onpu_slot *slot)
 {
 	const struct onpu_packet *p = &slot->packet;
-	enum step step = access_word(slot, p->wait.va, ONPU_FAULT_ACCESS_READ);
-	uint64_t value;
+	uint64_t value = 0;
+	enum step step = load_word(slot, p->wait.va, &value);
 
 	if (step != STEP_OK)
 		return step;
-	value = onpu_view_load64(&slot->dma.view[0]);
-	onpu_dma_release(slot);
 	return wait_holds(p->wait.op, value, p->wait.value) ? STEP_OK : STEP_WAIT;
 }
 

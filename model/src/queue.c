@@ -8,6 +8,10 @@
  * workers fairly. It never waits: when the platform must map memory, a WAIT
  * does not hold, or the ring is empty, it returns and is kicked again.
  *
+ * Who rings the doorbell of a slot at rest takes its first turn himself, if the platform allows
+ * that: short packets are done before another thread would be awake. Such a turn is shorter
+ * still, and what takes longer is left to the workers.
+ *
  *   IDLE -> FETCH -> (DESC) -> EXEC -> (STAMP) -> WRITEBACK -> IDLE
  *
  * Each phase but IDLE lists what it accesses when no list is under way, so a
@@ -30,6 +34,8 @@
 #include "onpu_internal.h"
 
 #define TURN_UNITS	64u	/* cost that a slot may run up per turn: one per step, and its work */
+#define INLINE_UNITS	256u	/* the same in the turn of who rings; some microseconds */
+#define INLINE_BYTES	(16u << 10)	/* of a COPY or FILL in such a turn */
 #define WAIT_SPIN_NS	20000u	/* a WAIT is tried over and over for so long */
 
 /* --- state ---------------------------------------------------------------- */
@@ -222,13 +228,20 @@ static void stop_suspended(struct onpu_slot *slot)
 	change_state(slot, ONPU_SLOT_SUSPENDED, ONPU_SLOT_EV_SUSPENDED);
 }
 
+/* A counter that nobody else writes now. */
+static void count_up(_Atomic uint32_t *counter)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
+
 static void after_packet(struct onpu_slot *slot)
 {
 	struct onpu_card *card = slot->card;
 	const struct onpu_packet *p = &slot->packet;
 
 	atomic_fetch_add_explicit(&card->cnt.packets, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&slot->packets, 1, memory_order_relaxed);
+	count_up(&slot->packets);
 	if (p->opcode != ONPU_OP_SIGNAL)
 		return;
 	if (p->flags & ONPU_PKT_IRQ)
@@ -300,15 +313,41 @@ static enum step start_packet(struct onpu_slot *slot)
 	return STEP_OK;
 }
 
-static void list_fetch(struct onpu_slot *slot)
+static enum step list_fetch(struct onpu_slot *slot, uint64_t va)
+{
+	enum step step;
+
+	if (slot->dma.state == DMA_IDLE) {
+		onpu_dma_begin(slot);
+		onpu_dma_add(slot, va, ONPU_PACKET_SIZE, ONPU_FAULT_ACCESS_FETCH,
+			     onpu_packet_priv(slot));
+	}
+	step = onpu_dma_progress(slot);
+	if (step != STEP_OK)
+		return step;
+	gemm_view_read(&slot->dma.view[0], 0, &slot->packet, sizeof(slot->packet));
+	onpu_dma_release(slot);
+	return STEP_OK;
+}
+
+static enum step fetch_packet(struct onpu_slot *slot)
 {
 	uint32_t index = atomic_load_explicit(&slot->consumer, memory_order_relaxed) &
 			 ((1u << slot->order) - 1);
 	uint64_t va = slot->call_left ? slot->call_va :
 		      slot->ring + (uint64_t)index * ONPU_PACKET_SIZE;
+	struct dma_small small;
+	enum step step;
 
-	onpu_dma_begin(slot);
-	onpu_dma_add(slot, va, ONPU_PACKET_SIZE, ONPU_FAULT_ACCESS_FETCH, onpu_packet_priv(slot));
+	step = onpu_dma_small(slot, va, ONPU_PACKET_SIZE, ONPU_FAULT_ACCESS_FETCH,
+			      onpu_packet_priv(slot), &small);
+	if (step == STEP_PENDING)
+		return list_fetch(slot, va);
+	if (step == STEP_OK) {
+		memcpy(&slot->packet, small.ptr, sizeof(slot->packet));
+		onpu_dma_small_end(slot, &small);
+	}
+	return step;
 }
 
 static enum step fetch(struct onpu_slot *slot)
@@ -317,13 +356,9 @@ static enum step fetch(struct onpu_slot *slot)
 
 	if (hang_injected(slot))
 		return STEP_HANG;
-	if (slot->dma.state == DMA_IDLE)
-		list_fetch(slot);
-	step = onpu_dma_progress(slot);
+	step = fetch_packet(slot);
 	if (step != STEP_OK)
 		return step;
-	gemm_view_read(&slot->dma.view[0], 0, &slot->packet, sizeof(slot->packet));
-	onpu_dma_release(slot);
 	onpu_trace(slot->card, ONPU_TRACE_PACKET, slot->queue, slot->packet.opcode,
 		   atomic_load_explicit(&slot->consumer, memory_order_relaxed));
 	if (fault_injected(slot)) {
@@ -407,23 +442,41 @@ static enum step stamp(struct onpu_slot *slot)
 	return step == STEP_OK ? complete(slot) : step;
 }
 
-static enum step write_back(struct onpu_slot *slot)
+static enum step list_write_back(struct onpu_slot *slot, uint32_t consumer)
 {
 	enum step step;
 
-	if (slot->ctl) {
-		if (slot->dma.state == DMA_IDLE) {
-			onpu_dma_begin(slot);
-			onpu_dma_add(slot, slot->ctl, sizeof(uint32_t), ONPU_FAULT_ACCESS_WRITE,
-				     true);
-		}
-		step = onpu_dma_progress(slot);
-		if (step != STEP_OK)
-			return step;
-		onpu_view_store32(&slot->dma.view[0], atomic_load(&slot->consumer));
-		onpu_dma_release(slot);
+	if (slot->dma.state == DMA_IDLE) {
+		onpu_dma_begin(slot);
+		onpu_dma_add(slot, slot->ctl, sizeof(consumer), ONPU_FAULT_ACCESS_WRITE, true);
 	}
-	onpu_tlb_use_end(slot);
+	step = onpu_dma_progress(slot);
+	if (step != STEP_OK)
+		return step;
+	onpu_view_store32(&slot->dma.view[0], consumer);
+	onpu_dma_release(slot);
+	return STEP_OK;
+}
+
+static enum step write_back(struct onpu_slot *slot)
+{
+	uint32_t consumer = atomic_load(&slot->consumer);
+	struct dma_small small;
+	enum step step = STEP_OK;
+
+	if (slot->ctl) {
+		step = onpu_dma_small(slot, slot->ctl, sizeof(consumer), ONPU_FAULT_ACCESS_WRITE,
+				      true, &small);
+		if (step == STEP_OK) {
+			onpu_store32(small.ptr, consumer);
+			onpu_dma_small_end(slot, &small);
+		} else if (step == STEP_PENDING) {
+			step = list_write_back(slot, consumer);
+		}
+	}
+	if (step != STEP_OK)
+		return step;
+	onpu_tlb_packet_end(slot);
 	slot->phase = PH_IDLE;
 	return STEP_OK;
 }
@@ -495,14 +548,36 @@ static bool end_turn(struct onpu_slot *slot, enum step step)
 	}
 }
 
-static bool run_turn(struct onpu_slot *slot)
+/* Whether what comes next may take long: no work for a thread that has others to do. */
+static bool is_long(const struct onpu_slot *slot)
 {
-	uint32_t cost = 0;
+	const struct onpu_packet *p = &slot->packet;
 
-	while (cost < TURN_UNITS) {
+	if (slot->phase != PH_EXEC && slot->phase != PH_DESC)
+		return false;
+	switch (p->opcode) {
+	case ONPU_OP_MATMUL:
+	case ONPU_OP_COPY_2D:
+		return true;
+	case ONPU_OP_COPY:
+		return p->copy.size > INLINE_BYTES;
+	case ONPU_OP_FILL:
+		return p->fill.size > INLINE_BYTES;
+	default:
+		return false;
+	}
+}
+
+static bool run_turn(struct onpu_slot *slot, bool is_inline)
+{
+	uint32_t cost = 0, limit = is_inline ? INLINE_UNITS : TURN_UNITS;
+
+	while (cost < limit) {
 		bool waits = slot->wait_since != 0;
 		enum step step;
 
+		if (is_inline && is_long(slot))
+			return true;
 		slot->work = 0;
 		if (waits)
 			onpu_tlb_use_begin(slot);
@@ -510,7 +585,7 @@ static bool run_turn(struct onpu_slot *slot)
 		if (waits && step != STEP_WAIT && step != STEP_PENDING)
 			wait_over(slot);
 		if (step == STEP_OK || step == STEP_YIELD)
-			atomic_fetch_add_explicit(&slot->progress, 1, memory_order_relaxed);
+			count_up(&slot->progress);
 		if (step == STEP_YIELD)
 			return true;
 		if (step != STEP_OK)
@@ -559,7 +634,7 @@ static bool stop_if_told(struct onpu_slot *slot)
 }
 
 /* One turn of a slot that is not frozen; true if it wants another. Engaged. */
-static bool slot_turn(struct onpu_slot *slot)
+static bool slot_turn(struct onpu_slot *slot, bool is_inline)
 {
 	struct onpu_card *card = slot->card;
 	bool again = false;
@@ -567,7 +642,10 @@ static bool slot_turn(struct onpu_slot *slot)
 	if (!atomic_load(&slot->kill) && !atomic_load(&slot->suspend)) {
 		uint64_t start = onpu_card_time(card), time;
 
-		again = run_turn(slot);
+		again = run_turn(slot, is_inline);
+		/* Between packets, with others before the next one. */
+		if (slot->phase == PH_IDLE)
+			onpu_tlb_use_end(slot);
 		time = onpu_card_time(card) - start;
 		atomic_fetch_add_explicit(&slot->busy_ns, time, memory_order_relaxed);
 		atomic_fetch_add_explicit(&card->cnt.busy_ns, time, memory_order_relaxed);
@@ -596,9 +674,9 @@ static void disengage(struct onpu_slot *slot)
 	pthread_mutex_unlock(&slot->lock);
 }
 
-static void slot_task(struct onpu_task *task)
+/* A turn of the slot, whose sched was set to RUNNING by the caller or is KICKED. */
+static void take_turn(struct onpu_slot *slot, bool is_inline)
 {
-	struct onpu_slot *slot = container_of(task, struct onpu_slot, task);
 	struct onpu_card *card = slot->card;
 	uint32_t expected = SLOT_SCHED_RUNNING;
 	bool again = false;
@@ -612,20 +690,37 @@ static void slot_task(struct onpu_task *task)
 	}
 	atomic_exchange(&slot->sched, SLOT_SCHED_RUNNING);
 	if (engage(slot)) {
-		again = slot_turn(slot);
+		again = slot_turn(slot, is_inline);
 		disengage(slot);
 	}
 	if (again)
 		atomic_store(&slot->sched, SLOT_SCHED_KICKED);
 	if (again || !atomic_compare_exchange_strong(&slot->sched, &expected, SLOT_SCHED_IDLE))
-		onpu_pool_submit(card->pool, task);
+		onpu_pool_submit(card->pool, &slot->task);
 	onpu_card_leave(card);
+}
+
+static void slot_task(struct onpu_task *task)
+{
+	take_turn(container_of(task, struct onpu_slot, task), false);
 }
 
 void onpu_slot_kick(struct onpu_slot *slot)
 {
 	if (atomic_exchange(&slot->sched, SLOT_SCHED_KICKED) == SLOT_SCHED_IDLE)
 		onpu_pool_submit(slot->card->pool, &slot->task);
+}
+
+/* Kicks the slot, and takes its turn if nobody else is about to. */
+static void kick_inline(struct onpu_slot *slot)
+{
+	uint32_t expected = SLOT_SCHED_IDLE;
+
+	if (slot->card->doorbell_inline &&
+	    atomic_compare_exchange_strong(&slot->sched, &expected, SLOT_SCHED_RUNNING))
+		take_turn(slot, true);
+	else
+		onpu_slot_kick(slot);
 }
 
 /* --- doorbells ------------------------------------------------------------ */
@@ -639,7 +734,7 @@ void onpu_doorbell(struct onpu_card *card, uint32_t queue, uint32_t value)
 	slot = atomic_load(&card->db_slot[queue]);
 	onpu_trace(card, ONPU_TRACE_DOORBELL, queue, value, slot ? slot - 1 : UINT64_MAX);
 	if (slot) {
-		onpu_slot_kick(&card->slots[slot - 1]);
+		kick_inline(&card->slots[slot - 1]);
 		return;
 	}
 	atomic_fetch_or(&card->db_pending[queue / 32], 1u << queue % 32);

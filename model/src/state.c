@@ -223,6 +223,7 @@ static void io_engine_work(struct io *io, struct onpu_slot *slot)
 
 static void io_work(struct io *io, struct onpu_slot *slot)
 {
+	bool blocks = atomic_load(&slot->blocks);
 	uint32_t phase = slot->phase;
 
 	io_u32(io, &phase);
@@ -248,7 +249,8 @@ static void io_work(struct io *io, struct onpu_slot *slot)
 	io_u32(io, &slot->call_left);
 	io_engine_work(io, slot);
 	io_bool(io, &slot->in_use);
-	io_bool(io, &slot->blocks);
+	io_bool(io, &blocks);
+	atomic_store(&slot->blocks, blocks);
 	io_u32(io, &slot->blocks_seq);
 }
 

@@ -12,7 +12,8 @@
  * pointers that it got from old translations. A slot announces itself before
  * it translates anything (onpu_tlb_use_begin) and leaves when the packet is
  * complete. A request marks the slots of its context that are inside; TLB_DONE
- * stays below the oldest request that still has such a slot.
+ * stays below the oldest request that still has such a slot. A slot that is not marked
+ * stays inside for its next packet, if that follows at once: it has not been asked to leave.
  *
  * Locking: inv_lock orders requests, use_lock (per slot) guards the mark. A
  * slot is either inside before the request looks, then it is marked; or it
@@ -113,19 +114,17 @@ uint32_t onpu_tlb_done(struct onpu_card *card)
 
 void onpu_tlb_use_begin(struct onpu_slot *slot)
 {
+	/* Only the engine, who asks, changes it. */
+	if (slot->in_use)
+		return;
 	pthread_mutex_lock(&slot->use_lock);
 	slot->in_use = true;
 	pthread_mutex_unlock(&slot->use_lock);
 }
 
-void onpu_tlb_use_end(struct onpu_slot *slot)
+static void count_lookups(struct onpu_slot *slot)
 {
 	struct onpu_counters *cnt = &slot->card->cnt;
-
-	pthread_mutex_lock(&slot->use_lock);
-	slot->in_use = false;
-	slot->blocks = false;
-	pthread_mutex_unlock(&slot->use_lock);
 
 	if (slot->tlb.hits)
 		atomic_fetch_add_explicit(&cnt->tlb_hits, slot->tlb.hits, memory_order_relaxed);
@@ -133,4 +132,24 @@ void onpu_tlb_use_end(struct onpu_slot *slot)
 		atomic_fetch_add_explicit(&cnt->tlb_walks, slot->tlb.walks, memory_order_relaxed);
 	slot->tlb.hits = 0;
 	slot->tlb.walks = 0;
+}
+
+void onpu_tlb_use_end(struct onpu_slot *slot)
+{
+	if (slot->in_use) {
+		pthread_mutex_lock(&slot->use_lock);
+		slot->in_use = false;
+		slot->blocks = false;
+		pthread_mutex_unlock(&slot->use_lock);
+	}
+	count_lookups(slot);
+}
+
+/* A packet is complete; whoever waits for that need wait no more. */
+void onpu_tlb_packet_end(struct onpu_slot *slot)
+{
+	if (atomic_load(&slot->blocks))
+		onpu_tlb_use_end(slot);
+	else
+		count_lookups(slot);
 }

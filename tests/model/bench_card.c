@@ -3,7 +3,7 @@
  * What the card model itself costs, without QEMU or driver: a null job from
  * doorbell to fence, jobs per second in flight, copies against memcpy, and
  * matmuls by packet, one or many in flight, against the engine called directly.
- * Argument: threads.
+ * Arguments: threads; whether who rings takes the first turn (1).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -188,6 +188,7 @@ static void matmul(struct fx *fx, struct fx_queue *q, uint8_t *buf, uint32_t dim
 int main(int argc, char **argv)
 {
 	struct fx_opts opts = { .threads = argc > 1 ? atoi(argv[1]) : 2,
+				.doorbell_inline = argc > 2 && atoi(argv[2]),
 				.vram_size = 1024ull << 20 };
 	struct fx *fx = fx_create(&opts);
 	struct fx_queue q;

@@ -241,6 +241,7 @@ struct fx *fx_create(const struct fx_opts *opts)
 	config.contexts = 8;
 	config.vectors = FX_VECTORS;
 	config.threads = fx->opts.threads;
+	config.doorbell_inline = fx->opts.doorbell_inline;
 	config.isa = fx->opts.isa;
 	config.speed = fx->opts.speed;
 	config.no_dev_key = fx->opts.no_dev_key;

@@ -38,6 +38,7 @@ struct fx_opts {
 	uint64_t max_map;	/* longest mapping the platform gives; 0: any */
 	unsigned int slots;	/* 0: 4 */
 	unsigned int queues;	/* 0: 64 */
+	bool doorbell_inline;
 	bool real_rom;
 	const char *isa;
 	struct onpu_speed speed;	/* 0: the model's defaults */

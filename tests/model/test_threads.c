@@ -2,7 +2,8 @@
 /*
  * The threaded card: many queues, hostile ones beside innocent ones, kills and
  * resets in flight, bind against doorbell, invalidation under load, parking,
- * WAIT, and no CPU used when idle. Also built with the thread sanitizer.
+ * WAIT, and no CPU used when idle; all of it also with doorbells that run short
+ * packets themselves. Also built with the thread sanitizer.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -30,10 +31,12 @@
 #define BIG_DIM	4096u
 #endif
 
+static bool doorbell_inline;
+
 static struct fx *card(int threads, enum fx_dma dma)
 {
 	struct fx_opts opts = { .threads = threads, .vram_size = 512ull << 20, .slots = 8,
-				.dma = dma };
+				.dma = dma, .doorbell_inline = doorbell_inline };
 	struct fx *fx = fx_create(&opts);
 
 	for (unsigned int i = 0; i < 4; i++)
@@ -103,7 +106,8 @@ static void circle(void **state)
 /* Host memory by request, answered by another thread in reverse. */
 static void async_copies(void **state)
 {
-	struct fx_opts opts = { .threads = 2, .dma = FX_DMA_ASYNC, .max_map = 8192 };
+	struct fx_opts opts = { .threads = 2, .dma = FX_DMA_ASYNC, .max_map = 8192,
+				.doorbell_inline = doorbell_inline };
 	struct fx *fx = fx_create(&opts);
 	struct fx_queue q[3];
 	uint8_t *buf[3];
@@ -488,6 +492,144 @@ static void pokes(void **state)
 	fx_destroy(fx);
 }
 
+/* ---- doorbells that run short packets ---- */
+
+/* Waits until no worker has to do with the queue's slot. */
+static void at_rest(struct fx_queue *q)
+{
+	assert_int_equal(fx_settle(q), ONPU_SLOT_IDLE);
+	while (atomic_load(&q->fx->card->slots[q->slot].sched) != SLOT_SCHED_IDLE)
+		nap(100);
+}
+
+/* What is short is done when the write to the doorbell returns, interrupt included. */
+static void ringer_runs_short(void **state)
+{
+	struct fx *fx = card(2, FX_DMA_SYNC);
+	uint8_t *buf = fx_buffer(fx, 1, VA, 8192);
+	struct fx_queue q;
+
+	(void)state;
+	fx_queue_init(&q, fx, 0, 0, 1, 6, 0);
+	for (unsigned int i = 1; i <= 10; i++) {
+		struct onpu_packet p[3] = { pk_fill(VA + 4096, 4096, i), pk_copy(VA + 64, VA + 4096, 64),
+					    pk_signal(VA, i, true) };
+
+		at_rest(&q);
+		for (unsigned int j = 0; j < 3; j++)
+			fx_push(&q, &p[j]);
+		fx_ring(&q);
+		assert_int_equal(fx_load(buf), i);
+		assert_int_equal(fx_load(buf + 64), (uint64_t)i << 32 | i);
+		assert_int_equal(atomic_load(&fx->irqs[1]), i);
+	}
+	fx_destroy(fx);
+}
+
+/* What is long, or too much, is left to the workers, and nothing of it gets lost. */
+static void ringer_leaves_long(void **state)
+{
+	struct fx *fx = card(2, FX_DMA_SYNC);
+	uint8_t *buf = fx_buffer(fx, 1, VA, 4096);
+	struct onpu_packet p[2] = { big_matmul(fx, 1, BIG_DIM), pk_signal(VA, 1, false) };
+	struct fx_queue q;
+	uint64_t start;
+
+	(void)state;
+	fx_queue_init(&q, fx, 0, 0, 1, 10, 0);
+	at_rest(&q);
+	fx_push(&q, &p[0]);
+	fx_push(&q, &p[1]);
+	start = fx_now_ns();
+	fx_ring(&q);
+	start = fx_now_ns() - start;
+	assert_int_equal(fx_load(buf), 0);
+	fx_wait_value(fx, buf, 1);
+	print_message("doorbell before a matmul: %.1f us\n", (double)start / 1e3);
+
+	at_rest(&q);
+	for (unsigned int i = 2; i < 1002; i++) {
+		p[0] = pk_signal(VA, i, false);
+		fx_push(&q, &p[0]);
+	}
+	fx_ring(&q);
+	/* At once some, not all. */
+	assert_in_range(fx_load(buf), 2, 1001);
+	fx_wait_value(fx, buf, 1001);
+
+	/* A WAIT that does not hold is not waited for. */
+	at_rest(&q);
+	p[0] = pk_wait(VA + 8, 1, ONPU_WAIT_EQ);
+	p[1] = pk_signal(VA, 2000, false);
+	fx_push(&q, &p[0]);
+	fx_push(&q, &p[1]);
+	fx_ring(&q);
+	assert_int_equal(fx_load(buf), 1001);
+	fx_store(buf + 8, 1);
+	fx_wait_value(fx, buf, 2000);
+	fx_destroy(fx);
+}
+
+struct ringer {
+	struct fx *fx;
+	unsigned int queue;
+	bool go_on;
+};
+
+/* Rings with whatever producer index, as fast as it can. */
+static void *ring_wildly(void *arg)
+{
+	struct ringer *r = arg;
+	unsigned int seed = r->queue;
+
+	while (__atomic_load_n(&r->go_on, __ATOMIC_RELAXED))
+		fx_wr(r->fx, ONPU_DOORBELL_BASE + r->queue * ONPU_DOORBELL_PAGE,
+		      (uint32_t)rand_r(&seed) % 64);
+	return NULL;
+}
+
+/* Threads that ring, also the same queue, beside resets: everybody gets out, and it still works. */
+static void wild_ringers(void **state)
+{
+	struct fx *fx = card(2, FX_DMA_SYNC);
+	struct ringer r[3] = { { fx, 0, true }, { fx, 0, true }, { fx, 1, true } };
+	struct fx_queue q, wild[2];
+	pthread_t thread[3];
+	uint8_t *buf;
+
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++)
+		fx_queue_init(&wild[i], fx, i, i, 1, 4, 0);
+	for (unsigned int i = 0; i < 3; i++)
+		pthread_create(&thread[i], NULL, ring_wildly, &r[i]);
+	for (unsigned int round = 0; round < ROUNDS; round++) {
+		nap(500);
+		onpu_card_reset(fx->card, ONPU_RESET_FUNCTION);
+		fx_context(fx, 1);
+		for (unsigned int i = 0; i < 2; i++) {
+			struct onpu_packet *ring = fx_vptr(fx, wild[i].ring_off);
+
+			for (unsigned int j = 0; j < 8; j++)
+				ring[j] = pk_nop();
+			fx_bind(&wild[i], i, 0, ONPU_SLOT_BIND);
+		}
+	}
+	for (unsigned int i = 0; i < 3; i++)
+		__atomic_store_n(&r[i].go_on, false, __ATOMIC_RELAXED);
+	for (unsigned int i = 0; i < 3; i++)
+		pthread_join(thread[i], NULL);
+	onpu_card_reset(fx->card, ONPU_RESET_FUNCTION);
+	fx_context(fx, 2);
+	buf = fx_buffer(fx, 2, VA, 4096);
+	fx_queue_init(&q, fx, 0, 0, 2, 6, 0);
+
+	struct onpu_packet p = pk_signal(VA, 7, false);
+
+	fx_submit(&q, &p);
+	fx_wait_value(fx, buf, 7);
+	fx_destroy(fx);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -502,6 +644,14 @@ int main(void)
 		cmocka_unit_test(idle_costs_nothing),
 		cmocka_unit_test(pokes),
 	};
+	const struct CMUnitTest inline_tests[] = {
+		cmocka_unit_test(ringer_runs_short),
+		cmocka_unit_test(ringer_leaves_long),
+		cmocka_unit_test(wild_ringers),
+	};
+	int failed = cmocka_run_group_tests_name("threads", tests, NULL, NULL);
 
-	return cmocka_run_group_tests_name("threads", tests, NULL, NULL);
+	doorbell_inline = true;
+	failed += cmocka_run_group_tests_name("threads, inline", tests, NULL, NULL);
+	return failed + cmocka_run_group_tests_name("inline", inline_tests, NULL, NULL);
 }

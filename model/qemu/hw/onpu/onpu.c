@@ -91,6 +91,7 @@ struct OnpuState {
     int32_t threads;
     uint32_t min_svn;
     bool dev_key;
+    bool doorbell_inline;
     char *isa;
     struct onpu_speed speed;
 };
@@ -544,6 +545,7 @@ static bool onpu_create_card(OnpuState *s, Error **errp)
         .contexts = s->contexts,
         .vectors = s->vectors,
         .threads = s->threads,
+        .doorbell_inline = s->doorbell_inline,
         .isa = s->isa,
         .min_svn = s->min_svn,
         .no_dev_key = !s->dev_key,
@@ -646,6 +648,7 @@ static const Property onpu_properties[] = {
     DEFINE_PROP_INT32("threads", OnpuState, threads, -1),
     DEFINE_PROP_UINT32("min-svn", OnpuState, min_svn, 0),
     DEFINE_PROP_BOOL("dev-key", OnpuState, dev_key, true),
+    DEFINE_PROP_BOOL("doorbell-inline", OnpuState, doorbell_inline, true),
     DEFINE_PROP_STRING("isa", OnpuState, isa),
     /* 0: the model's default */
     DEFINE_PROP_UINT32("cores", OnpuState, speed.cores, 0),
