@@ -231,6 +231,7 @@ struct onpu_slot {
 	uint64_t done;			/* bytes of a COPY, COPY_2D or FILL */
 	uint32_t work;			/* cost of the last step, in turn units */
 	uint64_t wait_since;		/* 0: not waiting */
+	uint64_t busy_since;		/* of this turn is not counted yet */
 	uint64_t call_va;		/* next packet of the called buffer */
 	uint32_t call_left;		/* packets of it, this one included; 0: in the ring */
 	uint64_t clock;			/* engine time at which its last packet ended */

@@ -235,6 +235,16 @@ static void count_up(_Atomic uint32_t *counter)
 			      memory_order_relaxed);
 }
 
+/* Counts the time since the turn began, or since it was counted last. */
+static void count_busy(struct onpu_slot *slot)
+{
+	uint64_t now = onpu_card_time(slot->card), time = now - slot->busy_since;
+
+	slot->busy_since = now;
+	atomic_fetch_add_explicit(&slot->busy_ns, time, memory_order_relaxed);
+	atomic_fetch_add_explicit(&slot->card->cnt.busy_ns, time, memory_order_relaxed);
+}
+
 static void after_packet(struct onpu_slot *slot)
 {
 	struct onpu_card *card = slot->card;
@@ -244,8 +254,11 @@ static void after_packet(struct onpu_slot *slot)
 	count_up(&slot->packets);
 	if (p->opcode != ONPU_OP_SIGNAL)
 		return;
-	if (p->flags & ONPU_PKT_IRQ)
+	if (p->flags & ONPU_PKT_IRQ) {
+		/* Whoever is told finds the work counted. */
+		count_busy(slot);
 		onpu_card_raise(card, slot->vector);
+	}
 	onpu_kick_polled(card);
 	if (atomic_load_explicit(&card->watch_signals, memory_order_relaxed))
 		onpu_mcu_irq(card, ONPU_MCU_IRQ_SIGNAL);
@@ -636,19 +649,15 @@ static bool stop_if_told(struct onpu_slot *slot)
 /* One turn of a slot that is not frozen; true if it wants another. Engaged. */
 static bool slot_turn(struct onpu_slot *slot, bool is_inline)
 {
-	struct onpu_card *card = slot->card;
 	bool again = false;
 
 	if (!atomic_load(&slot->kill) && !atomic_load(&slot->suspend)) {
-		uint64_t start = onpu_card_time(card), time;
-
+		slot->busy_since = onpu_card_time(slot->card);
 		again = run_turn(slot, is_inline);
 		/* Between packets, with others before the next one. */
 		if (slot->phase == PH_IDLE)
 			onpu_tlb_use_end(slot);
-		time = onpu_card_time(card) - start;
-		atomic_fetch_add_explicit(&slot->busy_ns, time, memory_order_relaxed);
-		atomic_fetch_add_explicit(&card->cnt.busy_ns, time, memory_order_relaxed);
+		count_busy(slot);
 	}
 	/* At once: the next turn may be far off when long packets occupy the workers. */
 	return !stop_if_told(slot) && again;
