@@ -5,8 +5,9 @@
  * DOC: Fences of kernel queues
  *
  * Jobs of a queue end in order, so one 64-bit number tells which have ended:
- * each job's last packet stores its sequence number into the queue's page and
- * interrupts. The interrupt handler signals the fences up to that number.
+ * each job's last packet stores its sequence number into the queue's page. The
+ * last one of those that share a fence (onpu_job.c) interrupts, and the handler
+ * signals the fences up to that number.
  *
  * Two hazards of the scheduler of 6.12 are met here. The timeline name of a
  * scheduler fence is read from the scheduler even long after it signalled, so
@@ -80,6 +81,7 @@ struct onpu_fence *onpu_fence_alloc(struct onpu_queue *queue, gfp_t gfp)
 		return NULL;
 	onpu_queue_get(queue);
 	fence->queue = queue;
+	fence->jobs = 1;
 	INIT_LIST_HEAD(&fence->node);
 	return fence;
 }
@@ -99,8 +101,8 @@ void onpu_fence_drop(struct onpu_fence *fence)
 }
 
 /**
- * onpu_fence_begin() - a job goes into the ring
- * @fence: its fence, with the next sequence number when 0 is returned
+ * onpu_fence_begin() - jobs go into the ring
+ * @fence: their fence, with the last one's sequence number when 0 is returned
  *
  * Called by run_job only.
  *
@@ -116,8 +118,9 @@ int onpu_fence_begin(struct onpu_fence *fence)
 		ret = queue->state.others;
 		goto out_unlock;
 	}
+	queue->fences.seqno += fence->jobs;
 	dma_fence_init(&fence->base, &onpu_fence_ops, &queue->fences.lock,
-		       queue->fences.context, ++queue->fences.seqno);
+		       queue->fences.context, queue->fences.seqno);
 	dma_fence_get(&fence->base);
 	list_add_tail(&fence->node, &queue->fences.list);
 	if (list_is_singular(&queue->fences.list))
@@ -149,19 +152,36 @@ void onpu_fence_adopt(struct onpu_fence *fence, struct drm_sched_fence *s_fence)
 	smp_store_release(&s_fence->parent, dma_fence_get(&fence->base));
 }
 
-static void onpu_fence_account(struct onpu_queue *queue, u64 seqno)
+/* Number of the first of the jobs of a fence. */
+static u64 onpu_fence_first(const struct onpu_fence *fence)
 {
-	const u32 jobs = (1 << queue->ring.order) / ONPU_JOB_PACKETS;
-	struct onpu_queue_page __iomem *page = queue->page.bo->kmap;
-	u64 start = readq(&page->times[seqno % jobs].start);
-	u64 end = readq(&page->times[seqno % jobs].end);
+	return fence->base.seqno - fence->jobs + 1;
+}
 
-	/* A job that did not get to its end ran until now. */
-	if (start && !end)
-		end = onpu_read64(queue->odev, ONPU_REG_TIME);
-	/* Whatever the card wrote, the sum must not run backwards. */
-	if (start && end > start && end - start < S64_MAX)
-		atomic64_add(end - start, &queue->ofile->busy_ns);
+/* How long the jobs of a fence have been running; one that did not get to its end, until now. */
+static u64 onpu_fence_ran(struct onpu_queue *queue, const struct onpu_fence *fence)
+{
+	const u32 places = (1 << queue->ring.order) / ONPU_JOB_PACKETS;
+	struct onpu_queue_page __iomem *page = queue->page.bo->kmap;
+	u64 seqno, sum = 0;
+
+	for (seqno = onpu_fence_first(fence); seqno <= fence->base.seqno; seqno++) {
+		u64 start = readq(&page->times[seqno % places].start);
+		u64 end = readq(&page->times[seqno % places].end);
+
+		if (start && !end)
+			end = onpu_read64(queue->odev, ONPU_REG_TIME);
+		/* Whatever the card wrote, and if it is gone, the sum must not run backwards. */
+		if (start && end > start && end - start < S64_MAX / (ONPU_RING_JOBS_MAX + 1))
+			sum += end - start;
+	}
+
+	return sum;
+}
+
+static void onpu_fence_account(struct onpu_queue *queue, const struct onpu_fence *fence)
+{
+	atomic64_add(onpu_fence_ran(queue, fence), &queue->ofile->busy_ns);
 }
 
 static void onpu_fence_end(struct onpu_queue *queue, struct onpu_fence *fence, int error,
@@ -169,9 +189,9 @@ static void onpu_fence_end(struct onpu_queue *queue, struct onpu_fence *fence, i
 {
 	lockdep_assert_held(&queue->fences.lock);
 
-	/* Who saw the fence must find the job counted. */
-	atomic64_inc(&queue->jobs.completed);
-	atomic64_inc(&queue->ofile->jobs);
+	/* Who saw the fence must find the jobs counted. */
+	atomic64_add(fence->jobs, &queue->jobs.completed);
+	atomic64_add(fence->jobs, &queue->ofile->jobs);
 	list_move_tail(&fence->node, done);
 	if (error)
 		dma_fence_set_error(&fence->base, error);
@@ -199,7 +219,7 @@ static void onpu_fence_end_finished(struct onpu_queue *queue, struct list_head *
 	list_for_each_entry_safe(fence, next, &queue->fences.list, node) {
 		if (fence->base.seqno > seqno)
 			break;
-		onpu_fence_account(queue, fence->base.seqno);
+		onpu_fence_account(queue, fence);
 		onpu_fence_end(queue, fence, 0, done);
 	}
 }
@@ -232,6 +252,21 @@ void onpu_fence_process(struct onpu_queue *queue)
 	onpu_fence_put_all(&done);
 }
 
+/* The first of the jobs of a fence that has not ended. */
+static u64 onpu_fence_current(struct onpu_queue *queue, const struct onpu_fence *fence)
+{
+	struct onpu_queue_page __iomem *page = queue->page.bo->kmap;
+	u64 first = onpu_fence_first(fence), done = 0;
+	int idx;
+
+	if (fence->jobs > 1 && drm_dev_enter(&queue->odev->drm, &idx)) {
+		done = readq(&page->seqno);
+		drm_dev_exit(idx);
+	}
+
+	return done >= first && done < fence->base.seqno ? done + 1 : first;
+}
+
 /**
  * onpu_fence_cancel() - end the jobs of a dead queue
  * @queue: queue, active and dead; nothing of it executes any more
@@ -250,10 +285,15 @@ void onpu_fence_cancel(struct onpu_queue *queue)
 		onpu_fence_end_finished(queue, &done);
 		fence = list_first_entry_or_null(&queue->fences.list, struct onpu_fence, node);
 		if (fence)
-			onpu_fence_account(queue, fence->base.seqno);
+			onpu_fence_account(queue, fence);
 		drm_dev_exit(idx);
 	}
-	error = queue->state.guilty;
+	/* Of jobs that share a fence the last one counts. */
+	fence = list_first_entry_or_null(&queue->fences.list, struct onpu_fence, node);
+	if (fence && onpu_fence_current(queue, fence) == fence->base.seqno)
+		error = queue->state.guilty;
+	else
+		error = queue->state.others;
 	list_for_each_entry_safe(fence, next, &queue->fences.list, node) {
 		onpu_fence_end(queue, fence, error, &done);
 		error = queue->state.others;
@@ -277,8 +317,28 @@ u64 onpu_fence_oldest(struct onpu_queue *queue)
 	spin_lock_irq(&queue->fences.lock);
 	fence = list_first_entry_or_null(&queue->fences.list, struct onpu_fence, node);
 	if (fence)
-		seqno = fence->base.seqno;
+		seqno = onpu_fence_current(queue, fence);
 	spin_unlock_irq(&queue->fences.lock);
 
 	return seqno;
+}
+
+/**
+ * onpu_fence_running_ns() - time of jobs that is not accounted yet
+ * @queue: kernel queue, active; card memory and registers are accessible
+ *
+ * Return: nanoseconds for which the jobs of the oldest fence have been running.
+ */
+u64 onpu_fence_running_ns(struct onpu_queue *queue)
+{
+	struct onpu_fence *fence;
+	u64 ns = 0;
+
+	spin_lock_irq(&queue->fences.lock);
+	fence = list_first_entry_or_null(&queue->fences.list, struct onpu_fence, node);
+	if (fence)
+		ns = onpu_fence_ran(queue, fence);
+	spin_unlock_irq(&queue->fences.lock);
+
+	return ns;
 }

@@ -22,6 +22,8 @@ struct onpu_fence {
 	struct onpu_queue *queue;
 	/** @node: in &onpu_queue.fences.list until signalled */
 	struct list_head node;
+	/** @jobs: how many it stands for; its number is the last one's */
+	u32 jobs;
 };
 
 struct onpu_fence *onpu_fence_alloc(struct onpu_queue *queue, gfp_t gfp);
@@ -32,5 +34,6 @@ void onpu_fence_adopt(struct onpu_fence *fence, struct drm_sched_fence *s_fence)
 void onpu_fence_process(struct onpu_queue *queue);
 void onpu_fence_cancel(struct onpu_queue *queue);
 u64 onpu_fence_oldest(struct onpu_queue *queue);
+u64 onpu_fence_running_ns(struct onpu_queue *queue);
 
 #endif /* __ONPU_FENCE_H__ */

@@ -10,6 +10,12 @@
  * the ring or the page that the other three write. One place always stays
  * free: the card may still count the packet whose store ended a job.
  *
+ * Jobs of one SUBMIT go together as long as nobody can tell: when only the first
+ * one waits for something, and only the last one signals anything. They are one
+ * job to the scheduler then, with one fence, one write to the doorbell and one
+ * interrupt, but each has its place, its times and its number, so that the
+ * watchdog and the accounts see them one by one.
+ *
  * run_job allocates nothing, sleeps for nothing and takes no lock but the one
  * of the fences: other work may wait for what it does. The scheduler's own
  * timeout is not used; see the watchdog in onpu_queue.c, which counts the time
@@ -33,47 +39,59 @@ static struct onpu_job *to_onpu_job(struct drm_sched_job *base)
 	return container_of(base, struct onpu_job, base);
 }
 
-static void onpu_job_make_packets(struct onpu_job *job, u32 place, struct onpu_packet *p)
+static void onpu_job_make_packets(struct onpu_queue *queue, const struct onpu_job_cmds *cmds,
+				  u64 seqno, u32 place, struct onpu_packet *p)
 {
-	struct onpu_queue *queue = job->queue;
 	u64 times = queue->page.va + offsetof(struct onpu_queue_page, times) +
 		    place * sizeof(struct onpu_job_times);
 
 	memset(p, 0, ONPU_JOB_PACKETS * sizeof(*p));
 	p[0].opcode = ONPU_OP_TIMESTAMP;
 	p[0].timestamp.va = times + offsetof(struct onpu_job_times, start);
-	if (job->cmd_count) {
+	if (cmds->count) {
 		p[1].opcode = ONPU_OP_CALL;
-		p[1].call.va = job->cmd_va;
-		p[1].call.count = job->cmd_count;
+		p[1].call.va = cmds->va;
+		p[1].call.count = cmds->count;
 	} else {
 		p[1].opcode = ONPU_OP_NOP;
 	}
 	p[2].opcode = ONPU_OP_TIMESTAMP;
 	p[2].timestamp.va = times + offsetof(struct onpu_job_times, end);
 	p[3].opcode = ONPU_OP_SIGNAL;
-	p[3].flags = ONPU_PKT_IRQ;
 	p[3].signal.va = queue->page.va + offsetof(struct onpu_queue_page, seqno);
-	p[3].signal.value = job->fence->base.seqno;
+	p[3].signal.value = seqno;
 }
 
-static void onpu_job_ring(struct onpu_job *job)
+static void onpu_job_put(struct onpu_job *job, u32 i)
 {
 	struct onpu_queue *queue = job->queue;
 	struct onpu_queue_page __iomem *page = queue->page.bo->kmap;
-	const u32 jobs = (1 << queue->ring.order) / ONPU_JOB_PACKETS;
-	u32 place = job->fence->base.seqno % jobs;
+	const u32 places = (1 << queue->ring.order) / ONPU_JOB_PACKETS;
+	u64 seqno = job->fence->base.seqno - job->count + 1 + i;
 	u32 first = queue->ring.tail & ((1 << queue->ring.order) - 1);
 	struct onpu_packet packets[ONPU_JOB_PACKETS];
+	u32 place = seqno % places;
 
-	onpu_job_make_packets(job, place, packets);
+	onpu_job_make_packets(queue, &job->cmds[i], seqno, place, packets);
+	if (i == job->count - 1)
+		packets[ONPU_JOB_PACKETS - 1].flags = ONPU_PKT_IRQ;
 	writeq(0, &page->times[place].start);
 	writeq(0, &page->times[place].end);
 	memcpy_toio(queue->ring.bo->kmap + first * sizeof(packets[0]), packets, sizeof(packets));
 	queue->ring.tail += ONPU_JOB_PACKETS;
+}
+
+static void onpu_job_ring(struct onpu_job *job)
+{
+	u32 i;
+
+	for (i = 0; i < job->count; i++)
+		onpu_job_put(job, i);
 	/* Write-combined memory: the packets, then the doorbell. */
 	wmb();
-	onpu_queue_ring_doorbell(queue);
+	onpu_queue_ring_doorbell(job->queue);
+	/* What is short may be done, and its interrupt still on the way to another CPU. */
+	onpu_fence_process(job->queue);
 }
 
 static struct dma_fence *onpu_job_run(struct drm_sched_job *base)
@@ -89,8 +107,8 @@ static struct dma_fence *onpu_job_run(struct drm_sched_job *base)
 		drm_dev_exit(idx);
 	}
 	if (ret) {
-		atomic64_inc(&queue->jobs.completed);
-		atomic64_inc(&queue->ofile->jobs);
+		atomic64_add(job->count, &queue->jobs.completed);
+		atomic64_add(job->count, &queue->ofile->jobs);
 		return ERR_PTR(ret);
 	}
 
@@ -101,12 +119,13 @@ static void onpu_job_free(struct drm_sched_job *base)
 {
 	struct onpu_job *job = to_onpu_job(base);
 	struct onpu_queue *queue = job->queue;
+	u32 count = job->count;
 
 	onpu_fence_adopt(job->fence, base->s_fence);
 	drm_sched_job_cleanup(base);
 	onpu_fence_drop(job->fence);
 	kfree(job);
-	onpu_job_unreserve(queue, 1);
+	onpu_job_unreserve(queue, count);
 	onpu_queue_put_active(queue);
 }
 
@@ -169,18 +188,21 @@ void onpu_job_unreserve(struct onpu_queue *queue, u32 count)
  * @queue: queue, active; the job keeps it so, and has a place of it reserved
  * @file: file that submits it
  * @args: what user space asks for, checked
+ * @room: how many may go as one job, at least 1
  *
  * Return: the job, or an error pointer.
  */
 struct onpu_job *onpu_job_create(struct onpu_queue *queue, struct drm_file *file,
-				 const struct drm_onpu_job *args)
+				 const struct drm_onpu_job *args, u32 room)
 {
 	struct onpu_job *job;
 	int ret;
 
-	job = kzalloc(sizeof(*job), GFP_KERNEL);
+	room = min(room, ONPU_JOB_GROUP_MAX);
+	job = kzalloc(struct_size(job, cmds, room), GFP_KERNEL);
 	if (!job)
 		return ERR_PTR(-ENOMEM);
+	job->room = room;
 
 	job->fence = onpu_fence_alloc(queue, GFP_KERNEL);
 	if (!job->fence) {
@@ -192,8 +214,9 @@ struct onpu_job *onpu_job_create(struct onpu_queue *queue, struct drm_file *file
 	if (ret)
 		goto err_drop_fence;
 
-	job->cmd_va = args->cmd_va;
-	job->cmd_count = args->cmd_count;
+	job->count = 1;
+	job->cmds[0].va = args->cmd_va;
+	job->cmds[0].count = args->cmd_count;
 	job->queue = queue;
 	/* The caller holds the queue active, so this cannot fail. */
 	kref_get(&queue->active);
@@ -204,6 +227,25 @@ err_drop_fence:
 err_free:
 	kfree(job);
 	return ERR_PTR(ret);
+}
+
+/**
+ * onpu_job_join() - let another job of the same SUBMIT go with a job
+ * @job: job that was not armed and signals nothing
+ * @args: what user space asks for, checked; it waits for nothing
+ *
+ * Return: false when there is no room for it.
+ */
+bool onpu_job_join(struct onpu_job *job, const struct drm_onpu_job *args)
+{
+	if (job->count == job->room)
+		return false;
+	job->cmds[job->count].va = args->cmd_va;
+	job->cmds[job->count].count = args->cmd_count;
+	job->count++;
+	job->base.credits++;
+	job->fence->jobs++;
+	return true;
 }
 
 /**

@@ -12,6 +12,19 @@ struct drm_onpu_job;
 struct onpu_fence;
 struct onpu_queue;
 
+/** ONPU_JOB_GROUP_MAX - jobs of user space that go as one */
+#define ONPU_JOB_GROUP_MAX	16
+
+/**
+ * struct onpu_job_cmds - what a job executes
+ */
+struct onpu_job_cmds {
+	/** @va: address of the first packet */
+	u64 va;
+	/** @count: packets, 0: an empty job */
+	u32 count;
+};
+
 /**
  * struct onpu_job - a job, from SUBMIT until its fence has signalled
  */
@@ -22,16 +35,19 @@ struct onpu_job {
 	struct onpu_queue *queue;
 	/** @fence: signalled by the card */
 	struct onpu_fence *fence;
-	/** @cmd_va: address of the first packet */
-	u64 cmd_va;
-	/** @cmd_count: packets, 0: an empty job */
-	u32 cmd_count;
+	/** @room: elements of @cmds that were allocated */
+	u32 room;
+	/** @count: jobs of user space that it is made of, 1 to @room */
+	u32 count;
+	/** @cmds: what each of them executes */
+	struct onpu_job_cmds cmds[] __counted_by(room);
 };
 
 extern const struct drm_sched_backend_ops onpu_sched_ops;
 
 struct onpu_job *onpu_job_create(struct onpu_queue *queue, struct drm_file *file,
-				 const struct drm_onpu_job *args);
+				 const struct drm_onpu_job *args, u32 room);
+bool onpu_job_join(struct onpu_job *job, const struct drm_onpu_job *args);
 void onpu_job_abort(struct onpu_job *job);
 int onpu_job_reserve(struct onpu_queue *queue, u32 count);
 void onpu_job_unreserve(struct onpu_queue *queue, u32 count);

@@ -1241,31 +1241,6 @@ void onpu_queue_file_close(struct onpu_file *ofile)
 	}
 }
 
-/* Time that the job that runs now has been running. */
-static u64 onpu_queue_running_ns(struct onpu_queue *queue)
-{
-	const u32 jobs = (1 << queue->ring.order) / ONPU_JOB_PACKETS;
-	struct onpu_queue_page __iomem *page;
-	struct onpu_fence *fence;
-	u64 ns = 0, start, now;
-
-	if (queue->uqueue)
-		return 0;
-
-	page = queue->page.bo->kmap;
-	spin_lock_irq(&queue->fences.lock);
-	fence = list_first_entry_or_null(&queue->fences.list, struct onpu_fence, node);
-	if (fence) {
-		start = readq(&page->times[fence->base.seqno % jobs].start);
-		now = onpu_read64(queue->odev, ONPU_REG_TIME);
-		if (start && now > start && now != ~0ull)
-			ns = now - start;
-	}
-	spin_unlock_irq(&queue->fences.lock);
-
-	return ns;
-}
-
 static u64 onpu_queue_file_running_ns(struct onpu_file *ofile)
 {
 	struct onpu_queue *queue;
@@ -1278,7 +1253,7 @@ static u64 onpu_queue_file_running_ns(struct onpu_file *ofile)
 	/* The lock keeps each queue active: who takes an id away needs it. */
 	xa_lock(&ofile->queues);
 	xa_for_each(&ofile->queues, id, queue)
-		ns += onpu_queue_running_ns(queue);
+		ns += queue->uqueue ? 0 : onpu_fence_running_ns(queue);
 	xa_unlock(&ofile->queues);
 
 	for (id = 1; id <= ONPU_MAX_FILE_QUEUES; id++) {
@@ -1361,7 +1336,8 @@ int onpu_queue_mgr_init(struct onpu_device *odev)
 	if (!mgr)
 		return -ENOMEM;
 
-	mgr->wq = alloc_workqueue("onpu-sched-%s", WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_HIGHPRI, 0,
+	/* Not unbound: another CPU may have to be woken first, which takes longer than a job. */
+	mgr->wq = alloc_workqueue("onpu-sched-%s", WQ_MEM_RECLAIM | WQ_HIGHPRI, 0,
 				  dev_name(odev->drm.dev));
 	if (!mgr->wq)
 		return -ENOMEM;

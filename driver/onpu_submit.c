@@ -41,10 +41,14 @@ struct onpu_submit {
 	struct drm_file *file;
 	/** @queue: kept active */
 	struct onpu_queue *queue;
-	/** @jobs: created so far */
+	/** @jobs: created so far; each is one job of user space or several */
 	struct onpu_job *jobs[ONPU_MAX_JOBS_PER_SUBMIT];
 	/** @count: elements of @jobs */
 	u32 count;
+	/** @left: jobs of user space that are not among @jobs yet */
+	u32 left;
+	/** @joinable: the last of @jobs signals nothing */
+	bool joinable;
 	/** @syncs: what they signal */
 	struct onpu_sync_ctx syncs;
 };
@@ -87,6 +91,33 @@ static int onpu_submit_add_syncs(struct onpu_submit *submit, struct onpu_job *jo
 	return ret;
 }
 
+static bool onpu_submit_has(const struct drm_onpu_sync *syncs, u32 count, bool signal)
+{
+	u32 i;
+
+	for (i = 0; i < count; i++)
+		if (!(syncs[i].flags & DRM_ONPU_SYNC_SIGNAL) == !signal)
+			return true;
+	return false;
+}
+
+/* The job that @args becomes, or becomes a part of. */
+static struct onpu_job *onpu_submit_get_job(struct onpu_submit *submit,
+					    const struct drm_onpu_job *args, bool waits)
+{
+	struct onpu_job *job;
+
+	if (submit->joinable && !waits) {
+		job = submit->jobs[submit->count - 1];
+		if (onpu_job_join(job, args))
+			return job;
+	}
+	job = onpu_job_create(submit->queue, submit->file, args, submit->left);
+	if (!IS_ERR(job))
+		submit->jobs[submit->count++] = job;
+	return job;
+}
+
 static int onpu_submit_add_job(struct onpu_submit *submit, const struct drm_onpu_job *args)
 {
 	struct drm_onpu_sync *syncs;
@@ -102,12 +133,13 @@ static int onpu_submit_add_job(struct onpu_submit *submit, const struct drm_onpu
 	if (IS_ERR(syncs))
 		return PTR_ERR(syncs);
 
-	job = onpu_job_create(submit->queue, submit->file, args);
+	job = onpu_submit_get_job(submit, args, onpu_submit_has(syncs, args->syncs.count, false));
 	if (IS_ERR(job)) {
 		ret = PTR_ERR(job);
 		goto out_free;
 	}
-	submit->jobs[submit->count++] = job;
+	submit->left--;
+	submit->joinable = !onpu_submit_has(syncs, args->syncs.count, true);
 	ret = onpu_submit_add_syncs(submit, job, syncs, args->syncs.count);
 
 out_free:
@@ -116,7 +148,7 @@ out_free:
 }
 
 /* Arms and pushes the jobs; they belong to the scheduler when it returns 0. */
-static int onpu_submit_push(struct onpu_submit *submit)
+static int onpu_submit_push(struct onpu_submit *submit, u32 count)
 {
 	struct onpu_queue *queue = submit->queue;
 	struct onpu_job *last = submit->jobs[submit->count - 1];
@@ -138,7 +170,7 @@ static int onpu_submit_push(struct onpu_submit *submit)
 		drm_sched_job_arm(&submit->jobs[i]->base);
 	onpu_vm_add_fence(&exec, &last->base.s_fence->finished);
 	onpu_sync_publish(&submit->syncs);
-	atomic64_add(submit->count, &queue->jobs.submitted);
+	atomic64_add(count, &queue->jobs.submitted);
 	for (i = 0; i < submit->count; i++)
 		drm_sched_entity_push_job(&submit->jobs[i]->base);
 
@@ -155,11 +187,12 @@ static int onpu_submit_jobs(struct onpu_submit *submit, const struct drm_onpu_jo
 	if (ret)
 		return ret;
 
+	submit->left = count;
 	onpu_sync_init(&submit->syncs);
 	for (i = 0; i < count && !ret; i++)
 		ret = onpu_submit_add_job(submit, &jobs[i]);
 	if (!ret)
-		ret = onpu_submit_push(submit);
+		ret = onpu_submit_push(submit, count);
 	onpu_sync_fini(&submit->syncs);
 	if (!ret)
 		return 0;

@@ -96,6 +96,55 @@ TEST_F_TIMEOUT(hang, others_compute_meanwhile, 60)
 	EXPECT_EQ(0, onpu_sync_wait(self->env.fd, self->env.sync));
 }
 
+/* Jobs of one call go to the card together; each may run as long as any. */
+TEST_F_TIMEOUT(hang, jobs_of_one_call_have_their_own_time, 60)
+{
+	enum { JOBS = 6 };
+	volatile uint64_t *words = (volatile uint64_t *)&self->env.packets[500];
+	struct drm_onpu_job jobs[JOBS] = { 0 };
+	struct drm_onpu_sync sync = {
+		.flags = DRM_ONPU_SYNC_SIGNAL, .handle = self->env.sync,
+	};
+	struct drm_onpu_queue_get_state state;
+	int64_t start = onpu_now();
+
+	for (int i = 0; i < JOBS; i++) {
+		onpu_add(&self->env, pkt_wait(WORD_VA(&self->env) + 8 * i, ONPU_WAIT_EQ, 1));
+		jobs[i].cmd_va = self->env.cmd.va + 64 * i;
+		jobs[i].cmd_count = 1;
+	}
+	jobs[JOBS - 1].syncs = (struct drm_onpu_array){
+		.count = 1, .stride = sizeof(sync), .ptr = USER_PTR(&sync),
+	};
+	ASSERT_EQ(0, onpu_submit_jobs(self->env.fd, self->env.queue, jobs, JOBS));
+	for (int i = 0; i < JOBS; i++) {
+		usleep(TIMEOUT_MS * 300);
+		words[i] = 1;
+	}
+	ASSERT_EQ(0, onpu_sync_wait(self->env.fd, self->env.sync));
+	EXPECT_GT(onpu_now() - start, TIMEOUT_MS * 1500000ll);
+	EXPECT_EQ(1, onpu_sync_status(self->env.fd, self->env.sync));
+
+	/* The fourth one hangs: those before it have ended, and it is not the last one's fault. */
+	for (int i = 0; i < JOBS; i++)
+		words[i] = i != 3;
+	ASSERT_EQ(0, onpu_submit_jobs(self->env.fd, self->env.queue, jobs, JOBS));
+	ASSERT_EQ(0, onpu_sync_wait(self->env.fd, self->env.sync));
+	EXPECT_EQ(-ECANCELED, onpu_sync_status(self->env.fd, self->env.sync));
+	ASSERT_EQ(0, onpu_queue_state(self->env.fd, self->env.queue, &state));
+	EXPECT_EQ(DRM_ONPU_QUEUE_DEAD | DRM_ONPU_QUEUE_TIMEDOUT, state.flags);
+	EXPECT_EQ(2 * JOBS, state.jobs_submitted);
+	EXPECT_EQ(2 * JOBS, state.jobs_completed);
+
+	/* The last one hangs: it is. */
+	ASSERT_EQ(0, onpu_env_new_queue(&self->env));
+	for (int i = 0; i < JOBS; i++)
+		words[i] = i != JOBS - 1;
+	ASSERT_EQ(0, onpu_submit_jobs(self->env.fd, self->env.queue, jobs, JOBS));
+	ASSERT_EQ(0, onpu_sync_wait(self->env.fd, self->env.sync));
+	EXPECT_EQ(-ETIME, onpu_sync_status(self->env.fd, self->env.sync));
+}
+
 /* More jobs than slots, which take turns: each is under way for longer than it may run. */
 TEST_F_TIMEOUT(hang, the_time_of_others_does_not_count, 100)
 {

@@ -537,6 +537,60 @@ TEST_F(submit, a_cancelled_dependency_does_not_block)
 	EXPECT_EQ(0, onpu_sync_wait(self->env.fd, sync));
 }
 
+/* As many jobs as a call takes, some of which wait and signal: in order, each once, all counted. */
+TEST_F(submit, jobs_of_one_call)
+{
+	enum { JOBS = 64, EVERY = 7 };
+	struct drm_onpu_queue_get_state state;
+	struct drm_onpu_job jobs[JOBS];
+	struct drm_onpu_sync syncs[JOBS][2];
+	uint32_t timeline = onpu_sync_create(self->env.fd, false);
+
+	memset(jobs, 0, sizeof(jobs));
+	memset(syncs, 0, sizeof(syncs));
+	for (int i = 0; i < JOBS; i++) {
+		/* What the one before has stored is waited for: fails at once if it did not. */
+		if (i)
+			self->env.packets[2 * i] = pkt_copy(WORD(JOBS + i), WORD(i - 1), 8);
+		else
+			self->env.packets[0] = pkt_nop();
+		self->env.packets[2 * i + 1] = pkt_signal(WORD(i), i + 1);
+		jobs[i].cmd_va = CMD(2 * i);
+		jobs[i].cmd_count = i % 5 == 4 ? 0 : 2;
+		jobs[i].syncs.stride = sizeof(syncs[0][0]);
+		jobs[i].syncs.ptr = USER_PTR(syncs[i]);
+		if (i % EVERY == 3 && i > EVERY)
+			syncs[i][jobs[i].syncs.count++] = (struct drm_onpu_sync){
+				.flags = DRM_ONPU_SYNC_TIMELINE, .handle = timeline, .point = i - EVERY,
+			};
+		if (i % EVERY == 3 || i == JOBS - 1)
+			syncs[i][jobs[i].syncs.count++] = (struct drm_onpu_sync){
+				.flags = DRM_ONPU_SYNC_TIMELINE | DRM_ONPU_SYNC_SIGNAL,
+				.handle = timeline, .point = i,
+			};
+	}
+	for (int round = 1; round <= 3; round++) {
+		memset((void *)self->words, 0, 2 * JOBS * 8);
+		ASSERT_EQ(0, onpu_submit_jobs(self->env.fd, self->env.queue, jobs, JOBS));
+		ASSERT_EQ(0, onpu_timeline_wait_for(self->env.fd, timeline, JOBS - 1, WAIT_NS));
+		for (int i = 0; i < JOBS; i++) {
+			bool ran = i % 5 != 4, before = i && (i - 1) % 5 != 4;
+
+			ASSERT_EQ(ran ? i + 1 : 0, self->words[i]);
+			ASSERT_EQ(ran && before ? i : 0, self->words[JOBS + i]);
+		}
+		ASSERT_EQ(0, onpu_queue_state(self->env.fd, self->env.queue, &state));
+		EXPECT_EQ(0, state.flags);
+		EXPECT_EQ(round * JOBS, state.jobs_submitted);
+		EXPECT_EQ(round * JOBS, state.jobs_completed);
+		/* A timeline goes on. */
+		ASSERT_EQ(0, onpu_sync_destroy(self->env.fd, timeline));
+		timeline = onpu_sync_create(self->env.fd, false);
+		for (int i = 0; i < JOBS; i++)
+			syncs[i][0].handle = syncs[i][1].handle = timeline;
+	}
+}
+
 TEST_F(submit, counters_count)
 {
 	struct drm_onpu_query_counters before, after;
