@@ -25,8 +25,23 @@ void buffer_put(struct accel_buffer *buffer)
 {
 	if (atomic_fetch_sub(&buffer->refs, 1) != 1)
 		return;
+	if (atomic_load(&buffer->listed))
+		pointer_remove(buffer, (char *)buffer->bo.pointer + buffer->start);
 	bo_fini(&buffer->bo);
 	free(buffer);
+}
+
+int buffer_list(struct accel_buffer *buffer)
+{
+	uint64_t size = buffer->bo.borrowed ? buffer->size : buffer->bo.size;
+	int ret;
+
+	if (atomic_exchange(&buffer->listed, true))
+		return 0;
+	ret = pointer_add(buffer, (char *)buffer->bo.pointer + buffer->start, size);
+	if (ret)
+		atomic_store(&buffer->listed, false);
+	return ret;
 }
 
 uint64_t buffer_va(const struct accel_buffer *buffer)
@@ -65,16 +80,12 @@ static int check_create(const struct accel_context *context, uint64_t size, uint
 	return device_check(context->device);
 }
 
-int accel_buffer_create(struct accel_context *context, uint64_t size, uint32_t flags,
-			struct accel_buffer **out)
+int buffer_create(struct accel_context *context, uint64_t size, uint32_t flags, struct accel_buffer **out)
 {
 	struct accel_buffer *buffer;
 	uint32_t placement = 0, bo_flags = 0;
 	int ret;
 
-	api_begin(__func__);
-	if (!context || !out)
-		return fail(-EINVAL, "%s is NULL", context ? "buffer" : "context");
 	ret = check_create(context, size, flags);
 	if (ret)
 		return ret;
@@ -109,6 +120,15 @@ int accel_buffer_create(struct accel_context *context, uint64_t size, uint32_t f
 	return 0;
 }
 
+int accel_buffer_create(struct accel_context *context, uint64_t size, uint32_t flags,
+			struct accel_buffer **out)
+{
+	api_begin(__func__);
+	if (!context || !out)
+		return fail(-EINVAL, "%s is NULL", context ? "buffer" : "context");
+	return buffer_create(context, size, flags, out);
+}
+
 void accel_buffer_destroy(struct accel_buffer *buffer)
 {
 	if (buffer && !device_is_foreign(buffer->bo.context->device))
@@ -141,6 +161,8 @@ static int map_start(struct accel_buffer *buffer, void **pointer)
 	ret = buffer_check_content(buffer);
 	if (!ret)
 		ret = bo_map(&buffer->bo, &first);
+	if (!ret)
+		ret = buffer_list(buffer);
 	if (!ret)
 		*pointer = (char *)first + buffer->start;
 	return ret;

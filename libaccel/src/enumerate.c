@@ -6,6 +6,7 @@
  *
  * Locking: none, sysfs is read afresh each time.
  */
+#define _GNU_SOURCE
 #include "internal.h"
 #include "os.h"
 
@@ -107,7 +108,7 @@ static int find_in_sysfs(struct found_device *found, unsigned int max)
 	return (int)count;
 }
 
-int find_devices(struct found_device *found, unsigned int max)
+static int find_all(struct found_device *found, unsigned int max)
 {
 	char problem[400] = "";
 	int ret = os_devices(found, max, problem, sizeof(problem));
@@ -115,4 +116,71 @@ int find_devices(struct found_device *found, unsigned int max)
 	if (ret == -ENOSYS)
 		return find_in_sysfs(found, max);
 	return ret < 0 ? fail(ret, "%s", problem) : ret;
+}
+
+/* ---- ACCEL_VISIBLE_DEVICES ---- */
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static char *visible;	/* NULL: all */
+
+static void read_visible(void)
+{
+	const char *value = secure_getenv("ACCEL_VISIBLE_DEVICES");
+
+	if (value)
+		visible = strdup(value);
+}
+
+/* The card that a word names by index or PCI address. */
+static int find_named(const struct found_device *all, unsigned int count, const char *word, size_t length)
+{
+	unsigned int pci[4], index;
+	char text[32];
+	int end = 0;
+
+	snprintf(text, sizeof(text), "%.*s", length < sizeof(text) ? (int)length : 0, word);
+	if (sscanf(text, "%4x:%2x:%2x.%1u%n", &pci[0], &pci[1], &pci[2], &pci[3], &end) == 4 && !text[end]) {
+		for (unsigned int i = 0; i < count; i++)
+			if (!memcmp(all[i].pci, pci, sizeof(pci)))
+				return (int)i;
+	} else if (*text >= '0' && *text <= '9' && sscanf(text, "%9u%n", &index, &end) == 1 && !text[end]) {
+		if (index < count)
+			return (int)index;
+	} else {
+		return fail(-EINVAL, "ACCEL_VISIBLE_DEVICES: \"%s\" is neither an index nor a PCI address", text);
+	}
+	return fail(-ENODEV, "ACCEL_VISIBLE_DEVICES names \"%s\", which is none of the %u cards", text, count);
+}
+
+/* Leaves those that the variable names, in its order. */
+static int select_visible(struct found_device *found, unsigned int count)
+{
+	struct found_device *all = malloc(count * sizeof(*all) + 1);
+	unsigned int kept = 0;
+	int ret = 0;
+
+	if (!all)
+		return fail(-ENOMEM, "out of memory");
+	memcpy(all, found, count * sizeof(*all));
+	for (const char *word = visible; *word && ret >= 0; word += *word == ',') {
+		size_t length = strcspn(word, ",");
+
+		ret = find_named(all, count, word, length);
+		for (unsigned int i = 0; i < kept && ret >= 0; i++)
+			if (!memcmp(found[i].pci, all[ret].pci, sizeof(found[i].pci)))
+				ret = fail(-EINVAL, "ACCEL_VISIBLE_DEVICES names %s twice", found[i].pci_address);
+		if (ret >= 0)
+			found[kept++] = all[ret];
+		word += length;
+	}
+	free(all);
+	return ret < 0 ? ret : (int)kept;
+}
+
+int find_devices(struct found_device *found, unsigned int max)
+{
+	int count = find_all(found, max);
+
+	pthread_once(&once, read_visible);
+	return count < 0 || !visible ? count : select_visible(found, (unsigned int)count);
 }

@@ -28,9 +28,10 @@ const char *accel_error_detail(void)
 	return last.text;
 }
 
-void api_begin(const char *function)
+struct trace_scope api_enter(const char *function)
 {
 	last.function = function;
+	return trace_begin(function);
 }
 
 static enum log_level log_level(void)

@@ -7,7 +7,8 @@
  * allocated after the parent has gone. So the child closes its copies at once, and
  * a generation number that only fork() changes tells its objects from the parent's.
  *
- * Locking: one mutex for the list, held across fork() so that the child finds it whole.
+ * Locking: one mutex for the list, held across fork() so that the child finds it whole; so are the
+ * locks of pointer.c and trace.c, which are taken below everything.
  */
 #include "internal.h"
 #include "os.h"
@@ -21,15 +22,21 @@ static int once_error;
 static void prepare(void)
 {
 	pthread_mutex_lock(&list_lock);
+	pointer_before_fork();
+	trace_before_fork();
 }
 
 static void parent(void)
 {
+	trace_in_parent();
+	pointer_in_parent();
 	pthread_mutex_unlock(&list_lock);
 }
 
 static void child(void)
 {
+	trace_in_child();
+	pointer_in_child();
 	atomic_fetch_add(&generation, 1);
 	for (struct accel_device *device = list; device; device = device->next)
 		os_close(device->fd);

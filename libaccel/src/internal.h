@@ -29,12 +29,39 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
+/* ---- trace.c ---- */
+
+struct trace_scope {
+	const char *function;
+	uint64_t start;		/* 0: nothing is traced */
+};
+
+/* Whether ACCEL_TRACE asks for a trace: then all submissions get stamps. */
+bool trace_on(void);
+struct trace_scope trace_begin(const char *function);
+void trace_end(const struct trace_scope *scope);
+void trace_packets(const struct accel_device *device, uint32_t queue, const struct onpu_stamp *stamps,
+		   unsigned int count);
+void trace_before_fork(void);
+void trace_in_parent(void);
+void trace_in_child(void);
+
+/* ---- pointer.c: CPU addresses of buffers ---- */
+
+int pointer_add(struct accel_buffer *buffer, const void *pointer, uint64_t size);
+void pointer_remove(const struct accel_buffer *buffer, const void *pointer);
+void pointer_before_fork(void);
+void pointer_in_parent(void);
+void pointer_in_child(void);
+
 /* ---- error.c ---- */
 
 enum log_level { LOG_NONE, LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
-/* Names the public function that the failures to come belong to. */
-void api_begin(const char *function);
+/* Names the public function that the failures to come belong to, and begins its time in the trace. */
+#define api_begin(function) \
+	struct trace_scope trace_scope __attribute__((cleanup(trace_end))) = api_enter(function)
+struct trace_scope api_enter(const char *function);
 /* Records the detail text and returns @error. */
 int fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Says in the detail text that element @index was at fault. */
@@ -174,7 +201,14 @@ struct accel_buffer {
 	char exporter[32];
 	atomic_uint maps;
 	atomic_bool purgeable;
+	atomic_bool listed;	/* its CPU address is in the table of pointer.c */
+	bool cached;		/* a cache made it */
 };
+
+/* accel_buffer_create() from inside. */
+int buffer_create(struct accel_context *context, uint64_t size, uint32_t flags, struct accel_buffer **out);
+/* Enters the CPU address of the buffer into the table, once. */
+int buffer_list(struct accel_buffer *buffer);
 
 void buffer_get(struct accel_buffer *buffer);
 void buffer_put(struct accel_buffer *buffer);
@@ -206,7 +240,7 @@ struct accel_event *event_alloc(struct accel_queue *queue);
 /* Of one submission: shared by its job, which fills it in, and its event. */
 struct profile;
 
-struct profile *profile_create(void);
+struct profile *profile_create(uint32_t queue);
 void profile_get(struct profile *profile);
 void profile_put(struct profile *profile);
 /* From the stamps of a job that is done without error. */

@@ -16,16 +16,18 @@
 struct profile {
 	atomic_uint refs;
 	atomic_bool ready;
+	uint32_t queue;		/* of the kernel, for the trace */
 	struct accel_profile result;
 };
 
-struct profile *profile_create(void)
+struct profile *profile_create(uint32_t queue)
 {
 	struct profile *profile = calloc(1, sizeof(*profile));
 
 	if (profile) {
 		atomic_init(&profile->refs, 1);
 		atomic_init(&profile->ready, false);
+		profile->queue = queue;
 	}
 	return profile;
 }
@@ -106,6 +108,7 @@ void profile_fill(struct profile *profile, const struct accel_device *device,
 			p->compute_roof_ns += (double)s.ops / peak(device, s.macs);
 	}
 	rate(p, &device->engines);
+	trace_packets(device, profile->queue, stamps, count);
 	atomic_store_explicit(&profile->ready, true, memory_order_release);
 }
 

@@ -149,6 +149,11 @@ int accel_host_register(struct accel_context *context, void *memory, uint64_t si
 	buffer->size = size;
 	buffer->flags = flags;
 	buffer->origin = ACCEL_ORIGIN_REGISTERED;
+	ret = buffer_list(buffer);
+	if (ret) {
+		buffer_put(buffer);
+		return ret;
+	}
 	log_print(LOG_DEBUG, "registered %" PRIu64 " bytes at %p at 0x%" PRIx64, size, memory,
 		  buffer_va(buffer));
 	*out = buffer;

@@ -209,6 +209,24 @@ static int submit_locked(struct accel_queue *queue, const struct submission *sub
 	return ret;
 }
 
+static int submit(struct accel_queue *queue, const struct submission *submission, bool awaited,
+		  uint64_t *point);
+
+/* With stamps for the trace. */
+static int submit_traced(struct accel_queue *queue, const struct submission *submission, bool awaited,
+			 uint64_t *point)
+{
+	struct submission own = *submission;
+	int ret;
+
+	own.profile = profile_create(queue->id);
+	if (!own.profile)
+		return fail(-ENOMEM, "out of memory");
+	ret = submit(queue, &own, awaited, point);
+	profile_put(own.profile);
+	return ret;
+}
+
 /* @awaited: somebody is going to wait for it. */
 static int submit(struct accel_queue *queue, const struct submission *submission, bool awaited,
 		  uint64_t *point)
@@ -216,6 +234,8 @@ static int submit(struct accel_queue *queue, const struct submission *submission
 	struct job *job;
 	int ret;
 
+	if (!submission->profile && queue->context->device->engines.macs_32 && trace_on())
+		return submit_traced(queue, submission, awaited, point);
 	ret = check_limits(queue, submission);
 	if (ret)
 		return ret;
@@ -248,7 +268,7 @@ int queue_submit_event(struct accel_queue *queue, const struct submission *submi
 	if (out) {
 		event = event_alloc(queue);
 		if (event && profiling)
-			event->profile = profile_create();
+			event->profile = profile_create(queue->id);
 		if (!event || (profiling && !event->profile)) {
 			accel_event_destroy(event);
 			return fail(-ENOMEM, "out of memory");

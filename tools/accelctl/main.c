@@ -355,6 +355,8 @@ int main(int argc, char **argv)
 	const char *name = NULL;
 	int at;
 
+	/* It is about all cards of the machine, whichever programs may use. */
+	unsetenv("ACCEL_VISIBLE_DEVICES");
 	accel_plan_config_init(&ctl.bench.plan);
 	for (at = 1; at < argc; at++) {
 		if (strcmp(argv[at], "--json") && strcmp(argv[at], "-j")) {

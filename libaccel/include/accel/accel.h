@@ -59,7 +59,7 @@ struct accel_event;
 /* ---- Library --------------------------------------------------------- */
 
 /** Version of this header: major << 16 | minor << 8 | patch. */
-#define ACCEL_VERSION	0x000100u
+#define ACCEL_VERSION	0x010000u
 
 /** Version of the library that runs, encoded as ACCEL_VERSION. Cannot fail. */
 ACCEL_API uint32_t accel_version(void);
@@ -527,6 +527,104 @@ ACCEL_API int accel_host_register(struct accel_context *context, void *memory, u
  * work failed is not told: only its owner knows.
  */
 ACCEL_API int accel_buffer_wait(struct accel_buffer *buffer, uint32_t access, uint64_t timeout_ns);
+
+/* ---- Pointers -------------------------------------------------------- */
+
+/** Whose a pointer of the CPU is. */
+struct accel_pointer_info {
+	size_t size;			/**< in: sizeof(struct accel_pointer_info) */
+	struct accel_buffer *buffer;	/**< what it points into, NULL: no buffer's memory */
+	struct accel_context *context;	/**< of the buffer */
+	struct accel_device *device;	/**< of the buffer */
+	uint64_t offset;		/**< bytes from the start of the buffer */
+	uint64_t bytes;			/**< that follow the pointer in the buffer's memory */
+	uint64_t address;		/**< on the card */
+	uint32_t origin;		/**< enum accel_origin: REGISTERED is memory of the process */
+	uint32_t reserved;
+	char pci_address[16];		/**< of the card */
+};
+
+/** Zeroes @p info and sets its size. */
+static inline void accel_pointer_info_init(struct accel_pointer_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->size = sizeof(*info);
+}
+
+/**
+ * Tells which buffer @p pointer points into: memory that accel_buffer_map(), accel_buffer_read() or
+ * accel_buffer_write() has mapped since the buffer was made, or that is registered (by which buffer last, if by
+ * several). Of any other pointer @c buffer is NULL; that is no error. The objects are not kept
+ * alive: they are there as long as their owner does not destroy them.
+ *
+ * Errors: -EINVAL (NULL, size).
+ */
+ACCEL_API int accel_pointer_get_info(const void *pointer, struct accel_pointer_info *info);
+
+/* ---- Caches ----------------------------------------------------------
+ *
+ * A cache keeps buffers that are given back and hands them out again, which costs no call to the kernel.
+ */
+
+struct accel_cache;
+
+/** What a cache has. Bytes are those of the buffers, which are up to a quarter larger than asked for. */
+struct accel_cache_info {
+	size_t size;		/**< in: sizeof(struct accel_cache_info) */
+	uint64_t used_buffers;	/**< handed out and not given back */
+	uint64_t used_bytes;
+	uint64_t idle_buffers;	/**< kept */
+	uint64_t idle_bytes;
+	uint64_t peak_bytes;	/**< most of both together */
+	uint64_t allocations;	/**< calls of accel_cache_alloc() */
+	uint64_t hits;		/**< of them that were served from what was kept */
+};
+
+/** Zeroes @p info and sets its size. */
+static inline void accel_cache_info_init(struct accel_cache_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->size = sizeof(*info);
+}
+
+/**
+ * Creates a cache of buffers of @p context. @p flags: ACCEL_BUFFER_CARD, ACCEL_BUFFER_HOST or both, and
+ * ACCEL_BUFFER_CPU_VISIBLE, for all of them. It keeps at most @p limit idle bytes, 0: without limit.
+ *
+ * Errors: -EINVAL (flags).
+ */
+ACCEL_API int accel_cache_create(struct accel_context *context, uint32_t flags, uint64_t limit,
+				 struct accel_cache **cache);
+
+/**
+ * Destroys a cache and frees what it keeps. Buffers that are not given back stay, and are
+ * destroyed by accel_buffer_destroy().
+ */
+ACCEL_API void accel_cache_destroy(struct accel_cache *cache);
+
+/**
+ * Hands out a buffer of @p size bytes, for work of @p queue at first. Its content is what somebody left in it.
+ * With @p queue NULL, or another than it was given back with, it is one that no work uses any more.
+ *
+ * Errors: as accel_buffer_create(). When memory is short, everything that is kept is freed first.
+ */
+ACCEL_API int accel_cache_alloc(struct accel_cache *cache, uint64_t size, struct accel_queue *queue,
+				struct accel_buffer **buffer);
+
+/**
+ * Gives a buffer back, which must not be used any more (NULL does nothing). What was submitted to
+ * @p queue before may still use it; NULL: no work does. Does not wait.
+ *
+ * Errors: -EINVAL (not from this cache), -EXDEV (queue of another context), -ENODATA (the buffer is purgeable).
+ */
+ACCEL_API int accel_cache_free(struct accel_cache *cache, struct accel_buffer *buffer,
+			       struct accel_queue *queue);
+
+/** Frees idle buffers until at most @p keep bytes of them are left. */
+ACCEL_API int accel_cache_trim(struct accel_cache *cache, uint64_t keep);
+
+/** Tells what a cache has. */
+ACCEL_API int accel_cache_get_info(struct accel_cache *cache, struct accel_cache_info *info);
 
 /* ---- Queues ---------------------------------------------------------- */
 
@@ -1031,6 +1129,70 @@ ACCEL_API int accel_plan_run_async(struct accel_queue *queue, const struct accel
 /** accel_plan_run_async() and wait. */
 ACCEL_API int accel_plan_run(struct accel_queue *queue, const struct accel_plan *plan,
 			     const struct accel_place *places, unsigned int count);
+
+/* ---- All cards -------------------------------------------------------
+ *
+ * Matmuls of matrices in the memory of the process, spread over several cards in tiles, whatever
+ * their size: neither an operand nor the result has to fit into a card.
+ */
+
+struct accel_multi;
+
+/**
+ * Opens the @p count cards whose indexes are at @p devices, for accel_multi_matmul(). With @p devices
+ * NULL: all cards, or the first @p count of them if that is not 0.
+ *
+ * Errors: as accel_device_open(), -ENODEV (no card), -ENOMEM.
+ */
+ACCEL_API int accel_multi_create(const unsigned int *devices, unsigned int count, struct accel_multi **multi);
+
+/** Closes them. */
+ACCEL_API void accel_multi_destroy(struct accel_multi *multi);
+
+/** How many cards it has; 0 for NULL. */
+ACCEL_API unsigned int accel_multi_count(const struct accel_multi *multi);
+
+/** A row-major matrix in the memory of the process: element (r, c) is data[r * ld + c]. */
+struct accel_host_matrix {
+	void *data;		/**< element (0, 0); only D is written */
+	uint64_t ld;		/**< elements from row to row */
+	uint32_t type;		/**< enum accel_type */
+	uint32_t reserved;	/**< zero */
+};
+
+/**
+ * D = op(A) * op(B) [+ D]: as struct accel_matmul, with dimensions below 2^40. A and B are F32, BF16, F16 or
+ * I8. With ACCUMULATE the sums start from D. D must not overlap A or B.
+ *
+ * (C++: the keyword struct is needed before this name, which is a function's too.)
+ */
+struct accel_multi_matmul {
+	size_t size;		/**< sizeof(struct accel_multi_matmul) */
+	uint32_t flags;		/**< ACCEL_MATMUL_TRANS_A, _TRANS_B, _ACCUMULATE */
+	uint32_t reserved;	/**< zero */
+	uint64_t m;		/**< rows of D */
+	uint64_t n;		/**< columns of D */
+	uint64_t k;		/**< length of the sums */
+	struct accel_host_matrix a;	/**< left operand, m x k (k x m with TRANS_A) */
+	struct accel_host_matrix b;	/**< right operand, k x n (n x k with TRANS_B); type DEFAULT: as A */
+	struct accel_host_matrix d;	/**< result, m x n; type DEFAULT: F32, or I32 if A is I8 */
+};
+
+/** Zeroes @p matmul and sets its size. */
+static inline void accel_multi_matmul_init(struct accel_multi_matmul *matmul)
+{
+	memset(matmul, 0, sizeof(*matmul));
+	matmul->size = sizeof(*matmul);
+}
+
+/**
+ * Multiplies on all cards at once; D is there when it returns. Every element is, bit by bit, what one card
+ * gives. Calls on one object wait for each other.
+ *
+ * Errors: -EINVAL (dimension, leading dimension, flags, NULL), -ENOTSUP (type), -ENOMEM, and those of
+ * accel_matmul(); then D may be written in part.
+ */
+ACCEL_API int accel_multi_matmul(struct accel_multi *multi, const struct accel_multi_matmul *matmul);
 
 #ifdef __cplusplus
 }
