@@ -557,14 +557,14 @@ static void tile_item(void *arg, size_t index)
 		uint32_t rows = sliver_start(&g->a, is + 1) - i0 - row;
 		bool direct = all_direct(&t, row, rows);
 
-		for (uint32_t js = js0, n; js < js1; js += n) {
+		for (uint32_t js = js0, few; js < js1; js += few) {
 			const uint32_t *b = g->b.packed + js * g->b.stride;
 			uint32_t col = sliver_start(&g->b, js) - j0, cols;
 
-			n = direct ? slivers_at(g, rows, js, js1) : 1;
-			cols = sliver_start(&g->b, js + n) - j0 - col;
+			few = direct ? slivers_at(g, rows, js, js1) : 1;
+			cols = sliver_start(&g->b, js + few) - j0 - col;
 			if (direct)
-				run_tile(g, rows, cols, n, a, b, t.in ? t.in_row + row : NULL,
+				run_tile(g, rows, cols, few, a, b, t.in ? t.in_row + row : NULL,
 					 t.out_row + row, col, g->last);
 			else
 				bounced_tile(g, &t, row, rows, col, cols, a, b);
@@ -622,12 +622,12 @@ static void panel_item(void *arg, size_t index)
 
 		if (g->sums)
 			point_rows(sums, g->sums + row * g->sums_ld + j0, g->sums_ld, rows);
-		for (uint32_t js = js0, n; js < js1; js += n) {
+		for (uint32_t js = js0, few; js < js1; js += few) {
 			uint32_t col = sliver_start(&g->b, js) - j0, cols;
 
-			n = slivers_at(g, rows, js, js1);
-			cols = sliver_start(&g->b, js + n) - j0 - col;
-			run_tile(g, rows, cols, n, sliver_data(g, &g->a, is),
+			few = slivers_at(g, rows, js, js1);
+			cols = sliver_start(&g->b, js + few) - j0 - col;
+			run_tile(g, rows, cols, few, sliver_data(g, &g->a, is),
 				 g->b.packed + js * g->b.stride,
 				 panel_start(g, panel, g->a.lane0 + row, rows, g->b.lane0 + j0,
 					     col, cols, sums),
