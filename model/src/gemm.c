@@ -215,16 +215,23 @@ static const uint8_t *fetch(const struct side *s, uint64_t row, uint64_t elem, u
 	return dst;
 }
 
-/* The same of a row of the block that has been found already, or NULL. */
-static inline const uint8_t *known_row(const struct side *s, uint32_t row, uint64_t elem, uint32_t n)
+/* The same of a row of the block that has been found already, or NULL. Nothing is prefetched. */
+static inline const uint8_t *known_row(const struct side *s, uint32_t row, uint64_t elem)
 {
 	const uint8_t *p = s->rows ? s->rows[row] : NULL;
 
-	if (!p)
-		return NULL;
-	p += (elem - s->rows_elem) * s->bits / 8;
-	prefetch(p, s->ahead, ((size_t)n * s->bits + 7) / 8);
-	return p;
+	return p ? p + (elem - s->rows_elem) * s->bits / 8 : NULL;
+}
+
+/*
+ * Asks for what comes behind n elements of known rows [from, end): a share of the rows at a time, since
+ * the processor waits when it is asked for too much at once.
+ */
+static inline void prefetch_rows(const struct side *s, const uint8_t *const *rows, uint32_t from,
+				 uint32_t end, uint32_t n)
+{
+	for (uint32_t r = from; s->rows && r < end; r++)
+		prefetch(rows[r], s->ahead, ((size_t)n * s->bits + 7) / 8);
 }
 
 /* n scales and, if there are any, zero points from (row, elem) of their matrix. */
@@ -345,15 +352,17 @@ static void pack_sliver_rows(const struct gemm *g, const struct side *s, uint32_
 			uint64_t lane = s->lane0 + start + r;
 			uint8_t *tmp = bounce + (size_t)r * ROWS_STEP * 4;
 
-			rows[r] = known_row(s, start + r, g->k0 + k, n);
+			rows[r] = known_row(s, start + r, g->k0 + k);
 			if (rows[r])
 				continue;
 			rows[r] = fetch(s, lane, g->k0 + k, n, tmp);
 			if (s->scales && s->convert)
 				scale_along_k(s, lane, g->k0 + k, n, (float *)(void *)tmp);
 		}
+		prefetch_rows(s, rows, 0, count / 2, n);
 		g->kern->pack_rows(to, s->lanes, rows, count, n, s->mode,
 				   pack_scales(g, s, sliver, g->k0 + k, n, &ps));
+		prefetch_rows(s, rows, count / 2, count, n);
 	}
 }
 
@@ -385,7 +394,7 @@ static void fetch_rows(const struct gemm *g, const struct side *s, struct lane_s
 		uint8_t *tmp = bounce + (size_t)r * COLS_MAX * 4;
 		const float *zeros;
 
-		rows[r] = known_row(s, k + r, lane, width);
+		rows[r] = known_row(s, k + r, lane);
 		if (rows[r])
 			continue;
 		rows[r] = fetch(s, g->k0 + k + r, lane, width, tmp);
@@ -419,6 +428,8 @@ static void pack_slivers_cols(const struct gemm *g, const struct side *s, uint32
 		for (uint32_t i = first; i < end; i++) {
 			uint32_t at = sliver_start(s, i), count = sliver_start(s, i + 1) - at;
 
+			prefetch_rows(s, rows, n * (i - first) / (end - first),
+				      n * (i + 1 - first) / (end - first), width);
 			g->kern->pack_cols(sliver_data(g, s, i) +
 					   (size_t)(k / g->kern->ku) * s->lanes, s->lanes, rows,
 					   (size_t)(at - start + lead) * s->packed_bits / 8,
