@@ -16,7 +16,9 @@ from common import (PROGRESS, ROOT, BuildError, hash_of, output, run, tree_files
 
 RECIPE = 3
 GUEST = ROOT / "tools/vm/guest"
-VM_ROOMS = ("kselftest", "libaccel", "accelctl", "debug")
+VM_ROOMS = ("kselftest", "libaccel", "accelctl", "debug", "frameworks")
+# What of their sources the guest has as it is.
+SCRIPTS = (".sh", ".py", ".m", ".R")
 
 # Loaded with the driver, or by the launcher's guest side; depmod's closure is added.
 MODULES = [
@@ -172,13 +174,13 @@ def _installed(cpio, root, libraries):
 
 
 def _vm_rooms(cpio, programs, libraries):
-    """Programs by room, and executable scripts beside their sources."""
+    """Programs by room, and scripts beside their sources."""
     for room in VM_ROOMS:
         for path in programs.get(room, []):
             _add_program(cpio, f"tests/{room}/{path.name}", path, libraries)
         source = ROOT / "tests" / room
         for path in tree_files(source) if source.exists() else []:
-            if path.suffix == ".sh":
+            if path.suffix in SCRIPTS:
                 name = f"tests/{room}/{path.relative_to(source)}"
                 cpio.copy(name, path)
 

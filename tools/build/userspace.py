@@ -9,6 +9,8 @@ from common import PROGRESS, ROOT, ccache_env, hash_of, log_path, output, run
 from kernel import KSELFTEST_INCLUDE
 
 VM_ROOMS = ("kselftest", "libaccel", "accelctl")
+# Whose programs are in the image; those of the last one are run by scripts beside them.
+IMAGE_ROOMS = (*VM_ROOMS, "frameworks")
 
 # name: (C compiler, C++ compiler, further options)
 FLAVOURS = {
@@ -77,13 +79,13 @@ class Userspace:
         tests = json.loads(output(["meson", "introspect", "--tests", self.build]))
         on_host = {word for test in tests for word in test["cmd"]}
         on_host_ids = {name for test in tests for name in test["depends"]}
-        found = {room: [] for room in VM_ROOMS}
+        found = {room: [] for room in IMAGE_ROOMS}
         for target in targets:
             if (target["type"] != "executable" or not target["build_by_default"]
                     or target["id"] in on_host_ids or on_host & set(target["filename"])):
                 continue
             where = Path(target["defined_in"]).parent
-            for room in VM_ROOMS:
+            for room in IMAGE_ROOMS:
                 top = ROOT / "tests" / room
                 if where == top or top in where.parents:
                     found[room] += [Path(p) for p in target["filename"]]
