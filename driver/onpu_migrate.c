@@ -206,6 +206,7 @@ static void migrate_fence_release(struct dma_fence *fence)
 	struct onpu_migrate_op *op = to_migrate_op(fence);
 
 	BUILD_BUG_ON(offsetof(struct onpu_migrate_op, base));
+	WARN_ON(!list_empty(&op->fences));
 	migrate_op_free_runs(op);
 	dma_fence_free(fence);
 	module_put(THIS_MODULE);
@@ -658,7 +659,8 @@ static int migrate_run(struct onpu_migrate *migrate, struct onpu_migrate_op *op)
 /*
  * The rest of the destination holds what others left there. Pages of the host are
  * cleared at once, card memory before the card works again. Returns false when it does
- * already, because it was reset in between.
+ * already, because it was reset in between. After true the fences that the operation did not
+ * need are gone, or go with what is lost.
  */
 static bool migrate_fail(struct onpu_migrate *migrate, struct onpu_migrate_op *op)
 {
@@ -666,8 +668,10 @@ static bool migrate_fail(struct onpu_migrate *migrate, struct onpu_migrate_op *o
 
 	for (; pages && op->done < op->size; op->done += PAGE_SIZE)
 		clear_highpage(pages[op->done >> PAGE_SHIFT]);
-	if (pages)
+	if (pages) {
+		migrate_op_free_fences(op);
 		return true;
+	}
 
 	/* No reset looks for what is lost before it is there. */
 	onpu_recovery_touch(migrate->odev);

@@ -42,7 +42,9 @@ FIXTURE_SETUP(engines)
 	ASSERT_EQ(0, onpu_env_on(&self->env, fd));
 	ASSERT_EQ(0, onpu_buf_new(&self->env, PAGE, variant->stamps, &self->stamps));
 	ASSERT_EQ(0, onpu_buf_new(&self->env, MIB(1), DRM_ONPU_BO_VRAM, &self->data));
-	/* Clearing the memory is the card's work as well: let it be over. */
+	/* Clearing memory, and moving it to where the CPU reaches it, is the card's work as well: over. */
+	*(volatile char *)self->stamps.cpu = 0;
+	*(volatile char *)self->data.cpu = 0;
 	ASSERT_EQ(0, onpu_run_one(&self->env, pkt_nop()));
 	self->before = engines(fd);
 	ASSERT_NE(0, self->before.vram_bandwidth);

@@ -165,7 +165,9 @@ TEST_F_TIMEOUT(limits, queues_of_the_card, 120)
 			ret = onpu_queue_create(fds[files], vm, DRM_ONPU_PRIORITY_MEDIUM, &id);
 		files++;
 	}
-	EXPECT_EQ(-ENOSPC, ret);
+	/* Of a card with little memory that goes first: it holds each queue's state. */
+	EXPECT_TRUE(ret == -ENOSPC ||
+		    (ret == -ENOMEM && onpu_memory(self->fd).vram_size < MIB(256)));
 	SECOND_WORKS();
 	while (files)
 		close(fds[--files]);
@@ -471,9 +473,13 @@ TEST_F_TIMEOUT(limits, card_memory, 240)
 
 TEST_F_TIMEOUT(limits, memory_of_processes, 120)
 {
-	struct drm_onpu_bo_userptr args = { .size = MIB(1) };
-	uint64_t rounds = self->limits.max_pinned_bytes / MIB(1) + 1;
-	void *mem = mmap(NULL, MIB(1), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* DMA debugging looks down on more mappings of a page than this, which is no mistake here. */
+	const uint64_t times = 7;
+	struct drm_onpu_bo_userptr args = {
+		.size = self->limits.max_pinned_bytes / times / PAGE * PAGE,
+	};
+	uint64_t rounds = times + 1;
+	void *mem = mmap(NULL, args.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int ret = 0;
 
 	/* The same pages again and again count again and again. */

@@ -149,6 +149,8 @@ TEST_F(packet, the_cpu_releases_a_wait)
 {
 	volatile uint64_t *words = self->b.cpu;
 
+	/* It comes to where the CPU reaches it, which it could not do under the job. */
+	words[0] = 0;
 	onpu_add(&self->env, pkt_wait(self->b.va, ONPU_WAIT_EQ, 0x1234));
 	onpu_add(&self->env, pkt_signal(self->b.va + 8, 1));
 	ASSERT_EQ(0, onpu_start(&self->env, 0, self->env.sync));

@@ -22,7 +22,9 @@ FIXTURE_SETUP(submit)
 	ASSERT_GE(fd, 0);
 	self->before = onpu_memory(fd);
 	ASSERT_EQ(0, onpu_env_on(&self->env, fd));
-	ASSERT_EQ(0, onpu_buf_new(&self->env, KIB(64), DRM_ONPU_BO_VRAM, &self->data));
+	/* Jobs wait for words that the CPU writes meanwhile: it has to reach them where they are. */
+	ASSERT_EQ(0, onpu_buf_new(&self->env, KIB(64), DRM_ONPU_BO_VRAM | DRM_ONPU_BO_CPU_VISIBLE,
+				  &self->data));
 	self->words = self->data.cpu;
 }
 

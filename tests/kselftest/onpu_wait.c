@@ -109,7 +109,9 @@ FIXTURE_SETUP(wait)
 	ASSERT_EQ(0, onpu_sysfs(fd, path, sizeof(path)));
 	snprintf(self->name, sizeof(self->name), "%s", strrchr(path, '/') + 1);
 	ASSERT_EQ(0, onpu_env_on(&self->env, fd));
-	ASSERT_EQ(0, onpu_buf_new(&self->env, PAGE, DRM_ONPU_BO_VRAM, &self->buf));
+	/* Words that jobs wait for meanwhile: the CPU has to reach them where they are. */
+	ASSERT_EQ(0, onpu_buf_new(&self->env, PAGE, DRM_ONPU_BO_VRAM | DRM_ONPU_BO_CPU_VISIBLE,
+				  &self->buf));
 	self->words = self->buf.cpu;
 }
 
