@@ -197,7 +197,7 @@ static const uint8_t *fetch(const struct side *s, uint64_t row, uint64_t elem, u
 	uint64_t off = (row * s->ld + elem) * s->bits / 8;
 	size_t len = ((size_t)n * s->bits + 7) / 8;
 	const uint8_t *src = gemm_view_at(s->view, off, len);
-	uint8_t raw[FETCH_MAX];
+	GEMM_BUFFER uint8_t raw[FETCH_MAX];
 
 	if (s->ahead && src)
 		prefetch(src, s->ahead, len);
@@ -238,7 +238,7 @@ static inline void prefetch_rows(const struct side *s, const uint8_t *const *row
 static void fetch_scales(const struct onpu_gemm_scales *sc, uint64_t row, uint64_t elem, uint32_t n,
 			 float *scales, float *zeros)
 {
-	uint8_t raw[FETCH_MAX * 2];
+	GEMM_BUFFER uint8_t raw[FETCH_MAX * 2];
 	unsigned int es = sc->type ? 2 : 1;
 
 	gemm_view_read(&sc->view, (row * sc->ld + elem) * es, raw, (size_t)n * es);
@@ -279,7 +279,7 @@ static void pack_groups(const struct gemm *g, const struct side *s, const struct
 			enum gemm_mode mode, size_t es, uint64_t lane, uint32_t count,
 			uint64_t group, uint32_t groups, uint32_t *dst)
 {
-	uint8_t bounce[GEMM_LANES_MAX * GROUPS_MAX * 2];
+	GEMM_BUFFER uint8_t bounce[GEMM_LANES_MAX * GROUPS_MAX * 2];
 	const uint8_t *rows[GEMM_LANES_MAX];
 	uint64_t row0 = s->k_contiguous ? lane : group, elem = s->k_contiguous ? group : lane;
 	uint32_t n = s->k_contiguous ? count : groups;
@@ -336,13 +336,13 @@ static const struct gemm_lane_scales *pack_scales(const struct gemm *g, const st
 /* Source with k contiguous: one row per lane, a step of k at a time. */
 static void pack_sliver_rows(const struct gemm *g, const struct side *s, uint32_t sliver)
 {
-	_Alignas(64) uint8_t bounce[BOUNCE_BYTES];
+	GEMM_BUFFER _Alignas(64) uint8_t bounce[BOUNCE_BYTES];
 	const uint8_t *rows[GEMM_LANES_MAX];
 	uint32_t start = sliver_start(s, sliver);
 	uint32_t count = sliver_start(s, sliver + 1) - start;
 	uint32_t *dst = sliver_data(g, s, sliver);
 	uint32_t step = ROWS_STEP * 32 / s->packed_bits;
-	struct packed_scales ps;
+	GEMM_BUFFER struct packed_scales ps;
 
 	for (uint32_t k = 0; k < g->kn; k += step) {
 		uint32_t n = min_u32(step, g->kn - k);
@@ -410,10 +410,10 @@ static void fetch_rows(const struct gemm *g, const struct side *s, struct lane_s
 static void pack_slivers_cols(const struct gemm *g, const struct side *s, uint32_t first,
 			      uint32_t end)
 {
-	_Alignas(64) uint8_t bounce[COLS_STEP * COLS_MAX * 4];
+	GEMM_BUFFER _Alignas(64) uint8_t bounce[COLS_STEP * COLS_MAX * 4];
 	const uint8_t *rows[COLS_STEP];
-	struct lane_scales ls;
-	struct packed_scales ps;
+	GEMM_BUFFER struct lane_scales ls;
+	GEMM_BUFFER struct packed_scales ps;
 	uint32_t start = sliver_start(s, first);
 	uint64_t lane = s->lane0 + start;
 	/* Elements of less than a byte are converted from a whole one on. */
@@ -554,7 +554,7 @@ static void tile_item(void *arg, size_t index)
 	uint32_t is1 = min_u32(is0 + kern->tile_m, g->a.slivers);
 	uint32_t js1 = min_u32(js0 + kern->tile_n, g->b.slivers);
 	uint32_t i0 = sliver_start(&g->a, is0), j0 = sliver_start(&g->b, js0);
-	struct tile_rows t;
+	GEMM_BUFFER struct tile_rows t;
 	fpmode_t mode;
 
 	t.row0 = g->a.lane0 + i0;
@@ -613,7 +613,7 @@ static void panel_item(void *arg, size_t index)
 {
 	const struct gemm *g = arg;
 	const struct gemm_kernel *kern = g->kern;
-	_Alignas(64) uint32_t buf[GEMM_MR_MAX * GEMM_PANEL_COLS];
+	GEMM_BUFFER _Alignas(64) uint32_t buf[GEMM_MR_MAX * GEMM_PANEL_COLS];
 	uint32_t *panel[GEMM_MR_MAX], *sums[GEMM_MR_MAX];
 	uint32_t is0 = (uint32_t)(index / g->tiles_n) * kern->tile_m;
 	uint32_t js0 = (uint32_t)(index % g->tiles_n) * kern->tile_n;
@@ -621,7 +621,7 @@ static void panel_item(void *arg, size_t index)
 	uint32_t js1 = min_u32(js0 + kern->tile_n, g->b.slivers);
 	uint32_t j0 = sliver_start(&g->b, js0), n = sliver_start(&g->b, js1) - j0;
 	bool simd = kern->isa >= ONPU_GEMM_ISA_AVX2;
-	struct gemm_epilogue_cols cols_data;
+	GEMM_BUFFER struct gemm_epilogue_cols cols_data;
 	fpmode_t mode;
 
 	fpmode_enter(&mode);
@@ -809,8 +809,8 @@ static uint64_t look_ahead(const struct gemm *g, uint32_t k, uint32_t at, uint32
 static void stream_item(void *arg, size_t index)
 {
 	const struct gemm *all = arg;
-	_Alignas(CACHE_LINE) uint32_t packed[STREAM_WORDS];
-	struct packed_scales scales[STREAM_ROW_SLIVERS];
+	GEMM_BUFFER _Alignas(CACHE_LINE) uint32_t packed[STREAM_WORDS];
+	GEMM_BUFFER struct packed_scales scales[STREAM_ROW_SLIVERS];
 	const uint8_t *rows[STREAM_ROWS];
 	uint32_t start = (uint32_t)index * all->strip;
 	uint32_t width = min_u32(all->strip, all->b.count - start);

@@ -126,6 +126,19 @@ extern const struct gemm_kernel gemm_sse41_i8, gemm_avx2_f32, gemm_avx2_i8, gemm
 #define GEMM_NO_SANITIZE __attribute__((no_sanitize("address,undefined")))
 #endif
 
+/*
+ * Large buffers on the stack, which a build with -ftrivial-auto-var-init (QEMU's) would clear with
+ * every call: that took longer than packing.
+ */
+#if defined(__has_attribute)
+#if __has_attribute(uninitialized)
+#define GEMM_BUFFER __attribute__((uninitialized))
+#endif
+#endif
+#ifndef GEMM_BUFFER
+#define GEMM_BUFFER
+#endif
+
 #define GEMM_INLINE static inline __attribute__((always_inline))
 
 /* Loops over micro-tile rows must unroll fully, or the accumulators do not stay in registers. */
