@@ -151,9 +151,14 @@ TEST_F_TIMEOUT(overcommit, more_than_there_is, 100)
 	struct runner r;
 	int64_t start = onpu_now();
 
-	/* Alone, it can never run; that is said in bounded time, and nothing else suffers. */
+	/* As long as it has nothing to do it dozes, and nobody minds what it has mapped. */
 	EXPECT_EQ(0, runner_init(&r, self->chunks + 4));
 	TH_LOG("%lld ms", (long long)(onpu_now() - start) / 1000000);
+	ASSERT_EQ(0, onpu_queue_state(r.env.fd, r.q.args.id, &state));
+	EXPECT_EQ(0, state.flags);
+
+	/* With work, alone, it can never run; that is said in bounded time. */
+	uq_signal(&r.q);
 	for (int i = 0; i < 200; i++) {
 		ASSERT_EQ(0, onpu_queue_state(r.env.fd, r.q.args.id, &state));
 		if (state.flags)
