@@ -339,17 +339,39 @@ static uint32_t load(const uint32_t *p)
 	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
 }
 
+/* Messages word by word: the firmware orders them by fences, which not every checker of races knows. */
+static void write_message(struct onpu_msg *to, const struct onpu_msg *from)
+{
+	uint32_t *words = (uint32_t *)(void *)to, own[sizeof(*from) / sizeof(uint32_t)];
+
+	memcpy(own, from, sizeof(own));
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		__atomic_store_n(&words[i], own[i], __ATOMIC_RELAXED);
+}
+
+static void read_message(struct onpu_msg *to, const struct onpu_msg *from)
+{
+	const uint32_t *words = (const uint32_t *)(const void *)from;
+	uint32_t own[sizeof(*from) / sizeof(uint32_t)];
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		own[i] = __atomic_load_n(&words[i], __ATOMIC_RELAXED);
+	memcpy(to, own, sizeof(own));
+}
+
 static int send(struct mk_card *card, const struct onpu_msg *msg, uint64_t end)
 {
 	struct onpu_mbox_shared *mbox = card->mbox;
 	struct onpu_msg *ring = (void *)((uint8_t *)card->memory + mbox->h2f_offset);
 	uint32_t tail;
 
-	while (tail = mbox->h2f_tail, tail - load(&mbox->h2f_head) >= ONPU_MBOX_ENTRIES)
-		if (card->lost || !mk_wait(mk_now() + 1000000) || mk_now() > end)
-			if (mk_now() > end)
-				return -ETIMEDOUT;
-	ring[tail % ONPU_MBOX_ENTRIES] = *msg;
+	/* Nobody tells when there is room again. */
+	while (tail = mbox->h2f_tail, tail - load(&mbox->h2f_head) >= ONPU_MBOX_ENTRIES) {
+		if (card->lost || mk_now() > end)
+			return card->lost ? -EIO : -ETIMEDOUT;
+		mk_wait(mk_now() + 1000000);
+	}
+	write_message(&ring[tail % ONPU_MBOX_ENTRIES], msg);
 	__atomic_store_n(&mbox->h2f_tail, tail + 1, __ATOMIC_RELEASE);
 	mk_write32(card, ONPU_REG_MBOX_DB, 1);
 	return 0;
@@ -412,8 +434,9 @@ void mk_card_mail(struct mk_card *card)
 		return;
 	ring = (const void *)(card->memory + mbox->f2h_offset);
 	for (head = mbox->f2h_head; head != load(&mbox->f2h_tail); head++) {
-		struct onpu_msg msg = ring[head % ONPU_MBOX_ENTRIES];
+		struct onpu_msg msg;
 
+		read_message(&msg, &ring[head % ONPU_MBOX_ENTRIES]);
 		__atomic_store_n(&mbox->f2h_head, head + 1, __ATOMIC_RELEASE);
 		handle(card, &msg);
 	}

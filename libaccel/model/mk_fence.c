@@ -79,6 +79,8 @@ static void advance(struct mk_syncobj *syncobj)
 
 	while (gone < syncobj->count && mk_signalled(syncobj->points[gone].fence))
 		syncobj->done = syncobj->points[gone++].point;
+	if (!gone)
+		return;
 	syncobj->count -= gone;
 	memmove(syncobj->points, syncobj->points + gone, syncobj->count * sizeof(*syncobj->points));
 }
