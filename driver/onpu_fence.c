@@ -29,6 +29,7 @@
 #include "onpu_bo.h"
 #include "onpu_device.h"
 #include "onpu_fence.h"
+#include "onpu_job.h"
 #include "onpu_queue.h"
 
 static const struct dma_fence_ops onpu_fence_ops;
@@ -104,9 +105,11 @@ void onpu_fence_drop(struct onpu_fence *fence)
  * onpu_fence_begin() - jobs go into the ring
  * @fence: their fence, with the last one's sequence number when 0 is returned
  *
- * Called by run_job only.
+ * Called by whoever writes the ring: run_job, or a SUBMIT of which the scheduler
+ * has no part.
  *
- * Return: 0, or the error that the job ends with because the queue is dead.
+ * Return: 0; -EBUSY when there is no room for a direct one; or the error that the
+ * job ends with because the queue is dead.
  */
 int onpu_fence_begin(struct onpu_fence *fence)
 {
@@ -117,6 +120,13 @@ int onpu_fence_begin(struct onpu_fence *fence)
 	if (queue->state.flags & DRM_ONPU_QUEUE_DEAD) {
 		ret = queue->state.others;
 		goto out_unlock;
+	}
+	if (fence->direct) {
+		if (queue->fences.direct + fence->jobs > onpu_job_half_ring(queue)) {
+			ret = -EBUSY;
+			goto out_unlock;
+		}
+		queue->fences.direct += fence->jobs;
 	}
 	queue->fences.seqno += fence->jobs;
 	dma_fence_init(&fence->base, &onpu_fence_ops, &queue->fences.lock,
@@ -192,6 +202,8 @@ static void onpu_fence_end(struct onpu_queue *queue, struct onpu_fence *fence, i
 	/* Who saw the fence must find the jobs counted. */
 	atomic64_add(fence->jobs, &queue->jobs.completed);
 	atomic64_add(fence->jobs, &queue->ofile->jobs);
+	if (fence->direct)
+		queue->fences.direct -= fence->jobs;
 	list_move_tail(&fence->node, done);
 	if (error)
 		dma_fence_set_error(&fence->base, error);
@@ -230,6 +242,10 @@ static void onpu_fence_put_all(struct list_head *done)
 
 	list_for_each_entry_safe(fence, next, done, node) {
 		list_del_init(&fence->node);
+		if (fence->direct) {
+			onpu_job_unreserve(fence->queue, fence->jobs);
+			onpu_queue_put_active(fence->queue);
+		}
 		dma_fence_put(&fence->base);
 	}
 }

@@ -24,6 +24,8 @@ struct onpu_fence {
 	struct list_head node;
 	/** @jobs: how many it stands for; its number is the last one's */
 	u32 jobs;
+	/** @direct: it has their places, and keeps the queue active, until it has signalled */
+	bool direct;
 };
 
 struct onpu_fence *onpu_fence_alloc(struct onpu_queue *queue, gfp_t gfp);

@@ -16,6 +16,15 @@
  * interrupt, but each has its place, its times and its number, so that the
  * watchdog and the accounts see them one by one.
  *
+ * A job that has nothing to wait for, when the scheduler has none of the queue either,
+ * is put into the ring by the SUBMIT itself: for a short job the scheduler's
+ * way to its worker and back takes longer than all the rest. Nothing can overtake
+ * another: the reservation of the VM, held by whoever pushes jobs, and
+ * &onpu_queue.jobs.scheduled, which drops when the scheduler's worker is through
+ * with the ring, leave the ring to one writer at a time. Half of the ring is the
+ * scheduler's, half is for these. A reset from outside, which stops the
+ * schedulers, is kept away meanwhile (onpu_recovery_try_block()).
+ *
  * run_job allocates nothing, sleeps for nothing and takes no lock but the one
  * of the fences: other work may wait for what it does. The scheduler's own
  * timeout is not used; see the watchdog in onpu_queue.c, which counts the time
@@ -33,6 +42,7 @@
 #include "onpu_fence.h"
 #include "onpu_job.h"
 #include "onpu_queue.h"
+#include "onpu_recovery.h"
 
 static struct onpu_job *to_onpu_job(struct drm_sched_job *base)
 {
@@ -77,7 +87,8 @@ static void onpu_job_put(struct onpu_job *job, u32 i)
 		packets[ONPU_JOB_PACKETS - 1].flags = ONPU_PKT_IRQ;
 	writeq(0, &page->times[place].start);
 	writeq(0, &page->times[place].end);
-	memcpy_toio(queue->ring.bo->kmap + first * sizeof(packets[0]), packets, sizeof(packets));
+	__iowrite64_copy(queue->ring.bo->kmap + first * sizeof(packets[0]), packets,
+			 ONPU_JOB_PACKETS * (ONPU_PACKET_SIZE / sizeof(u64)));
 	queue->ring.tail += ONPU_JOB_PACKETS;
 }
 
@@ -94,6 +105,28 @@ static void onpu_job_ring(struct onpu_job *job)
 	onpu_fence_process(job->queue);
 }
 
+/**
+ * onpu_job_half_ring() - jobs in the ring that the scheduler may have, or others
+ * @queue: queue
+ *
+ * Return: jobs, at least 2; one less for the scheduler.
+ */
+u32 onpu_job_half_ring(const struct onpu_queue *queue)
+{
+	return (1 << queue->ring.order) / ONPU_JOB_PACKETS / 2;
+}
+
+/* The scheduler is through with the job's part of the ring. */
+static void onpu_job_ran(struct onpu_job *job)
+{
+	if (job->ran)
+		return;
+	job->ran = true;
+	/* Pairs with onpu_job_run_directly(): the ring's tail, then this. */
+	smp_mb__before_atomic();
+	atomic_dec(&job->queue->jobs.scheduled);
+}
+
 static struct dma_fence *onpu_job_run(struct drm_sched_job *base)
 {
 	struct onpu_job *job = to_onpu_job(base);
@@ -106,6 +139,7 @@ static struct dma_fence *onpu_job_run(struct drm_sched_job *base)
 			onpu_job_ring(job);
 		drm_dev_exit(idx);
 	}
+	onpu_job_ran(job);
 	if (ret) {
 		atomic64_add(job->count, &queue->jobs.completed);
 		atomic64_add(job->count, &queue->ofile->jobs);
@@ -121,6 +155,7 @@ static void onpu_job_free(struct drm_sched_job *base)
 	struct onpu_queue *queue = job->queue;
 	u32 count = job->count;
 
+	onpu_job_ran(job);
 	onpu_fence_adopt(job->fence, base->s_fence);
 	drm_sched_job_cleanup(base);
 	onpu_fence_drop(job->fence);
@@ -198,7 +233,7 @@ struct onpu_job *onpu_job_create(struct onpu_queue *queue, struct drm_file *file
 	struct onpu_job *job;
 	int ret;
 
-	room = min(room, ONPU_JOB_GROUP_MAX);
+	room = min3(room, ONPU_JOB_GROUP_MAX, onpu_job_half_ring(queue) - 1);
 	job = kzalloc(struct_size(job, cmds, room), GFP_KERNEL);
 	if (!job)
 		return ERR_PTR(-ENOMEM);
@@ -246,6 +281,74 @@ bool onpu_job_join(struct onpu_job *job, const struct drm_onpu_job *args)
 	job->base.credits++;
 	job->fence->jobs++;
 	return true;
+}
+
+/**
+ * onpu_job_push() - give a job to the scheduler
+ * @job: job, armed, with the reservation of its VM held
+ */
+void onpu_job_push(struct onpu_job *job)
+{
+	atomic_inc(&job->queue->jobs.scheduled);
+	drm_sched_entity_push_job(&job->base);
+}
+
+static bool onpu_job_waits(struct onpu_job *job)
+{
+	struct dma_fence *fence;
+	unsigned long i;
+
+	xa_for_each(&job->base.dependencies, i, fence)
+		if (!dma_fence_is_signaled(fence))
+			return true;
+	return false;
+}
+
+/* Puts the job into the ring, without the scheduler. */
+static bool onpu_job_try_ring(struct onpu_job *job)
+{
+	struct onpu_device *odev = job->queue->odev;
+	bool rung = false;
+	int idx;
+
+	/* Who is being reset or unplugged has a scheduler that sees to it. */
+	if (!onpu_recovery_try_block(odev))
+		return false;
+	if (drm_dev_enter(&odev->drm, &idx)) {
+		job->fence->direct = true;
+		rung = !onpu_fence_begin(job->fence);
+		if (rung)
+			onpu_job_ring(job);
+		else
+			job->fence->direct = false;
+		drm_dev_exit(idx);
+	}
+	onpu_recovery_exit(odev);
+
+	return rung;
+}
+
+/**
+ * onpu_job_run_directly() - run a job without the scheduler, if that can be
+ * @job: the only job of a SUBMIT, not armed, with the reservation of its VM held;
+ *	it is gone when a fence is returned
+ *
+ * Return: its fence, with a reference, or NULL: the scheduler must have it.
+ */
+struct dma_fence *onpu_job_run_directly(struct onpu_job *job)
+{
+	struct onpu_fence *fence = job->fence;
+
+	/* Acquire: what the scheduler's worker did to the ring. */
+	if (atomic_read_acquire(&job->queue->jobs.scheduled) || onpu_job_waits(job))
+		return NULL;
+	if (!onpu_job_try_ring(job))
+		return NULL;
+
+	/* Its place and its hold on the queue are the fence's. */
+	drm_sched_job_cleanup(&job->base);
+	kfree(job);
+	return &fence->base;
 }
 
 /**

@@ -7,6 +7,7 @@
 
 #include <drm/gpu_scheduler.h>
 
+struct dma_fence;
 struct drm_file;
 struct drm_onpu_job;
 struct onpu_fence;
@@ -35,6 +36,8 @@ struct onpu_job {
 	struct onpu_queue *queue;
 	/** @fence: signalled by the card */
 	struct onpu_fence *fence;
+	/** @ran: the scheduler has run it */
+	bool ran;
 	/** @room: elements of @cmds that were allocated */
 	u32 room;
 	/** @count: jobs of user space that it is made of, 1 to @room */
@@ -48,7 +51,10 @@ extern const struct drm_sched_backend_ops onpu_sched_ops;
 struct onpu_job *onpu_job_create(struct onpu_queue *queue, struct drm_file *file,
 				 const struct drm_onpu_job *args, u32 room);
 bool onpu_job_join(struct onpu_job *job, const struct drm_onpu_job *args);
+void onpu_job_push(struct onpu_job *job);
+struct dma_fence *onpu_job_run_directly(struct onpu_job *job);
 void onpu_job_abort(struct onpu_job *job);
+u32 onpu_job_half_ring(const struct onpu_queue *queue);
 int onpu_job_reserve(struct onpu_queue *queue, u32 count);
 void onpu_job_unreserve(struct onpu_queue *queue, u32 count);
 

@@ -761,8 +761,8 @@ static int onpu_queue_init_sched(struct onpu_queue *queue)
 		.ops = &onpu_sched_ops,
 		.submit_wq = queue->odev->queue_mgr->wq,
 		.num_rqs = 1,
-		/* One place of the ring stays free, see onpu_job.c. */
-		.credit_limit = (1 << queue->ring.order) / ONPU_JOB_PACKETS - 1,
+		/* Half of the ring; one place stays free, see onpu_job.c. */
+		.credit_limit = onpu_job_half_ring(queue) - 1,
 		.timeout = MAX_SCHEDULE_TIMEOUT,
 		.timeout_wq = onpu_recovery_wq(queue->odev),
 		.name = queue->name,

@@ -40,7 +40,7 @@ struct onpu_vm;
 /** ONPU_JOB_PACKETS - ring packets of a job: time, work, time, fence */
 #define ONPU_JOB_PACKETS		4
 /** ONPU_RING_ORDER - log2 of the packets of a queue's ring */
-#define ONPU_RING_ORDER			8
+#define ONPU_RING_ORDER			9
 /** ONPU_RING_JOBS_MAX - places for jobs in such a ring */
 #define ONPU_RING_JOBS_MAX		((1 << ONPU_RING_ORDER) / ONPU_JOB_PACKETS)
 
@@ -142,6 +142,8 @@ struct onpu_queue {
 		u64 seqno;
 		/** @fences.list: struct onpu_fence, oldest first, each with a reference */
 		struct list_head list;
+		/** @fences.direct: jobs in the ring that did not come from the scheduler */
+		u32 direct;
 	} fences;
 
 	/** @state: whether and why the queue stopped, protected by @fences.lock */
@@ -168,6 +170,8 @@ struct onpu_queue {
 		atomic64_t submitted;
 		/** @jobs.completed: jobs whose fences signalled */
 		atomic64_t completed;
+		/** @jobs.scheduled: the scheduler has them and has not run them yet */
+		atomic_t scheduled;
 		/** @jobs.in_flight: places taken of ONPU_MAX_JOBS_IN_FLIGHT */
 		atomic_t in_flight;
 		/** @jobs.wait: for places */

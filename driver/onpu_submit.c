@@ -9,7 +9,7 @@
  * are looked up. Then the reservations of the VM and of its shared buffer
  * objects are locked and what was evicted is brought back. From there on nothing
  * can fail: the jobs are armed, their fences go into the reservations and the
- * syncobjs, and the scheduler gets the jobs.
+ * syncobjs, and the scheduler gets the jobs, or a single one goes past it (onpu_job.c).
  *
  * Jobs of a queue end in order and their fences share a context, so the last
  * job's fence is enough for the reservations.
@@ -152,6 +152,7 @@ static int onpu_submit_push(struct onpu_submit *submit, u32 count)
 {
 	struct onpu_queue *queue = submit->queue;
 	struct onpu_job *last = submit->jobs[submit->count - 1];
+	struct dma_fence *fence;
 	struct onpu_vm_exec exec;
 	u32 i;
 	int ret;
@@ -166,13 +167,17 @@ static int onpu_submit_push(struct onpu_submit *submit, u32 count)
 	}
 
 	/* Nothing can fail from here on. */
-	for (i = 0; i < submit->count; i++)
-		drm_sched_job_arm(&submit->jobs[i]->base);
-	onpu_vm_add_fence(&exec, &last->base.s_fence->finished);
-	onpu_sync_publish(&submit->syncs);
 	atomic64_add(count, &queue->jobs.submitted);
-	for (i = 0; i < submit->count; i++)
-		drm_sched_entity_push_job(&submit->jobs[i]->base);
+	fence = submit->count == 1 ? onpu_job_run_directly(last) : NULL;
+	if (!fence)
+		for (i = 0; i < submit->count; i++)
+			drm_sched_job_arm(&submit->jobs[i]->base);
+	onpu_vm_add_fence(&exec, fence ?: &last->base.s_fence->finished);
+	onpu_sync_publish(&submit->syncs, fence);
+	if (!fence)
+		for (i = 0; i < submit->count; i++)
+			onpu_job_push(submit->jobs[i]);
+	dma_fence_put(fence);
 
 	onpu_vm_unlock_submit(&exec);
 	return 0;

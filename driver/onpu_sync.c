@@ -164,19 +164,20 @@ err_free:
 /**
  * onpu_sync_publish() - put the fences of armed jobs into their syncobjs
  * @ctx: context
+ * @fence: of the only job, when the scheduler has nothing to do with it; else NULL
  */
-void onpu_sync_publish(struct onpu_sync_ctx *ctx)
+void onpu_sync_publish(struct onpu_sync_ctx *ctx, struct dma_fence *fence)
 {
 	struct onpu_sync_signal *signal;
 
 	list_for_each_entry(signal, &ctx->signals, node) {
-		struct dma_fence *fence = &signal->job->s_fence->finished;
+		struct dma_fence *done = fence ?: &signal->job->s_fence->finished;
 
 		if (!signal->chain) {
-			drm_syncobj_replace_fence(signal->syncobj, fence);
+			drm_syncobj_replace_fence(signal->syncobj, done);
 			continue;
 		}
-		drm_syncobj_add_point(signal->syncobj, signal->chain, fence, signal->point);
+		drm_syncobj_add_point(signal->syncobj, signal->chain, done, signal->point);
 		/* The chain belongs to the syncobj now. */
 		signal->chain = NULL;
 	}

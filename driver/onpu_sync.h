@@ -25,7 +25,7 @@ int onpu_sync_wait(struct onpu_sync_ctx *ctx, struct drm_file *file, struct drm_
 		   const struct drm_onpu_sync *sync);
 int onpu_sync_add_signal(struct onpu_sync_ctx *ctx, struct drm_file *file,
 			 struct drm_sched_job *job, const struct drm_onpu_sync *sync);
-void onpu_sync_publish(struct onpu_sync_ctx *ctx);
+void onpu_sync_publish(struct onpu_sync_ctx *ctx, struct dma_fence *fence);
 void onpu_sync_fini(struct onpu_sync_ctx *ctx);
 
 #endif /* __ONPU_SYNC_H__ */

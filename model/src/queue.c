@@ -34,7 +34,7 @@
 #include "onpu_internal.h"
 
 #define TURN_UNITS	64u	/* cost that a slot may run up per turn: one per step, and its work */
-#define INLINE_UNITS	256u	/* the same in the turn of who rings; some microseconds */
+#define INLINE_UNITS	512u	/* the same in the turn of who rings; some microseconds */
 #define INLINE_BYTES	(16u << 10)	/* of a COPY or FILL in such a turn */
 #define WAIT_SPIN_NS	20000u	/* a WAIT is tried over and over for so long */
 
