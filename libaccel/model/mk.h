@@ -7,7 +7,8 @@
  *
  * Locking: mk_lock guards everything here, mk_changed tells of every change that somebody may wait
  * for. It is not held while the card is waited for, and the card's threads, which call in when they
- * interrupt, take it for moments only. They may not call the card: what follows from an interrupt
+ * interrupt, take it for moments only; a doorbell may do the card's work in the thread that rings it,
+ * so it is rung without the lock. They may not call the card: what follows from an interrupt
  * is done by the thread in mk_world.c, which mk_kick() wakes.
  */
 #ifndef ACCEL_MK_H
@@ -295,13 +296,14 @@ struct mk_queue {
 	struct mk_job *waiting;		/* first of those that are not in the ring */
 	struct drm_onpu_queue_get_state state;
 	bool on_card, leaving;
+	bool ringing;			/* somebody rings the doorbell */
 };
 
 struct mk_queue *mk_queue_by_number(uint64_t number);
 int mk_queue_ioctl(struct mk_file *file, unsigned long request, void *arg);
 /* In a card's thread: vector @vector of the card was raised. */
 void mk_queue_interrupt(struct mk_card *card, unsigned int vector);
-/* In the thread: pushes what can be pushed. */
+/* In the thread: pushes what can be pushed; may release the lock. */
 void mk_queue_push_all(void);
 /* The firmware says that a queue has stopped. */
 void mk_queue_stopped(struct mk_card *card, const struct onpu_msg_queue_error *msg);

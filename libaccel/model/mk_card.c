@@ -272,6 +272,7 @@ static int create_model(struct mk_card *card)
 		.contexts = ONPU_MAX_CONTEXTS,
 		.vectors = VECTORS,
 		.threads = mk_options.threads,
+		.doorbell_inline = true,
 	};
 
 	card->model = onpu_card_create(&config, &ops, card);

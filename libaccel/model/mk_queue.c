@@ -11,7 +11,8 @@
  * There is no watchdog: nothing that comes through the library can run for ever, and a
  * model under a sanitizer is slow without being hung.
  *
- * Locking: mk_lock. The ring is written under it, the fence word is read from anywhere.
+ * Locking: mk_lock. The ring is written under it, the fence word is read from anywhere. The doorbell is rung
+ * without it.
  */
 #include "mk.h"
 
@@ -126,8 +127,29 @@ static bool killed(struct mk_queue *queue)
 	return true;
 }
 
-/* Puts jobs into the ring as far as they may start. */
-static void push(struct mk_queue *queue)
+/*
+ * Tells the card, with the lock released: it may do short work in this very thread, and interrupt. Who
+ * comes while somebody rings leaves it to him, so that the index never goes back.
+ */
+static void ring(struct mk_queue *queue)
+{
+	uint32_t tail;
+
+	if (queue->ringing)
+		return;
+	queue->ringing = true;
+	do {
+		tail = queue->tail;
+		pthread_mutex_unlock(&mk_lock);
+		mk_write32(queue->card, ONPU_DOORBELL_BASE + queue->index * ONPU_DOORBELL_PAGE, tail);
+		pthread_mutex_lock(&mk_lock);
+	} while (tail != queue->tail);
+	queue->ringing = false;
+	mk_changed();
+}
+
+/* Puts jobs into the ring as far as they may start; true: it did, and the lock was released. */
+static bool push(struct mk_queue *queue)
 {
 	uint32_t before = queue->tail;
 
@@ -135,22 +157,31 @@ static void push(struct mk_queue *queue)
 		struct mk_job *job = queue->waiting;
 
 		if (killed(queue))
-			return;
+			return false;
 		write_packets(queue, job);
 		queue->pushed = job->seqno;
 		queue->waiting = job->next;
 		waiting--;
 	}
-	if (queue->tail != before)
-		mk_write32(queue->card, ONPU_DOORBELL_BASE + queue->index * ONPU_DOORBELL_PAGE,
-			   queue->tail);
+	if (queue->tail == before)
+		return false;
+	ring(queue);
+	return true;
+}
+
+static bool push_one(void)
+{
+	for (unsigned int i = 0; i < BUCKETS && waiting; i++)
+		for (struct mk_queue *queue = table[i]; queue; queue = queue->next)
+			if (push(queue))
+				return true;
+	return false;
 }
 
 void mk_queue_push_all(void)
 {
-	for (unsigned int i = 0; i < BUCKETS && waiting; i++)
-		for (struct mk_queue *queue = table[i]; queue; queue = queue->next)
-			push(queue);
+	while (push_one())	/* what there is may change whenever one has been pushed */
+		;
 }
 
 void mk_queue_hold(bool on)
@@ -234,6 +265,8 @@ void mk_queue_destroy(struct mk_file *file, uint32_t id)
 
 	file->queues[id] = NULL;
 	queue->leaving = true;
+	while (queue->ringing)
+		mk_wait(UINT64_MAX);
 	/* Answered when nothing of it executes any more. */
 	if (queue->on_card)
 		mk_card_request(queue->card, ONPU_MSG_QUEUE_DESTROY, &msg);
