@@ -17,12 +17,13 @@
 #define RING_PACKETS	((u32)BIT(ONPU_RING_ORDER))
 #define RING_VA		0x800000100000ull
 #define PAGE_VA		0x800000200000ull
+#define TOGETHER	3u
 
 struct job_test {
 	struct onpu_queue queue;
 	struct onpu_bo ring_bo, page_bo;
 	struct onpu_fence fence;
-	struct onpu_job job;
+	struct onpu_job *job;
 	struct onpu_packet ring[RING_PACKETS];
 	struct onpu_queue_page page;
 	/* what the doorbell said last */
@@ -50,7 +51,20 @@ int onpu_fence_begin(struct onpu_fence *fence)
 	return -ENODEV;
 }
 
+void onpu_fence_process(struct onpu_queue *queue)
+{
+}
+
 void onpu_fence_adopt(struct onpu_fence *fence, struct drm_sched_fence *s_fence)
+{
+}
+
+bool onpu_recovery_try_block(struct onpu_device *odev)
+{
+	return false;
+}
+
+void onpu_recovery_exit(struct onpu_device *odev)
 {
 }
 
@@ -72,10 +86,14 @@ static int job_init(struct kunit *test)
 	t->ring_bo.kmap = (void __iomem __force *)t->ring;
 	t->page_bo.kmap = (void __iomem __force *)&t->page;
 	init_waitqueue_head(&t->queue.jobs.wait);
-	t->job.queue = &t->queue;
-	t->job.fence = &t->fence;
-	t->job.cmd_va = 0x1234000;
-	t->job.cmd_count = 17;
+
+	t->job = kunit_kzalloc(test, struct_size(t->job, cmds, TOGETHER), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, t->job);
+	t->job->queue = &t->queue;
+	t->job->fence = &t->fence;
+	t->job->room = TOGETHER;
+	t->job->count = 1;
+	t->job->cmds[0] = (struct onpu_job_cmds) { .va = 0x1234000, .count = 17 };
 	return 0;
 }
 
@@ -85,9 +103,8 @@ static void a_job_is_four_packets(struct kunit *test)
 	struct onpu_packet p[ONPU_JOB_PACKETS];
 	u64 times = PAGE_VA + offsetof(struct onpu_queue_page, times[5]);
 
-	t->fence.base.seqno = 0x123456789ull;
 	memset(p, 0xff, sizeof(p));
-	onpu_job_make_packets(&t->job, 5, p);
+	onpu_job_make_packets(&t->queue, &t->job->cmds[0], 0x123456789ull, 5, p);
 
 	KUNIT_EXPECT_EQ(test, p[0].opcode, ONPU_OP_TIMESTAMP);
 	KUNIT_EXPECT_EQ(test, p[0].timestamp.va, times);
@@ -99,9 +116,8 @@ static void a_job_is_four_packets(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, p[3].opcode, ONPU_OP_SIGNAL);
 	KUNIT_EXPECT_EQ(test, p[3].signal.va, PAGE_VA);
 	KUNIT_EXPECT_EQ(test, p[3].signal.value, 0x123456789ull);
-	/* One interrupt, by the last packet. */
-	KUNIT_EXPECT_EQ(test, p[0].flags | p[1].flags | p[2].flags, 0);
-	KUNIT_EXPECT_EQ(test, p[3].flags, ONPU_PKT_IRQ);
+	/* Whether there is an interrupt depends on what comes behind it. */
+	KUNIT_EXPECT_EQ(test, p[0].flags | p[1].flags | p[2].flags | p[3].flags, 0);
 }
 
 static void an_empty_job_calls_nothing(struct kunit *test)
@@ -110,8 +126,8 @@ static void an_empty_job_calls_nothing(struct kunit *test)
 	struct onpu_packet p[ONPU_JOB_PACKETS];
 	struct onpu_packet nop = { .opcode = ONPU_OP_NOP };
 
-	t->job.cmd_count = 0;
-	onpu_job_make_packets(&t->job, 0, p);
+	t->job->cmds[0].count = 0;
+	onpu_job_make_packets(&t->queue, &t->job->cmds[0], 1, 0, p);
 	KUNIT_EXPECT_MEMEQ(test, &p[1], &nop, sizeof(nop));
 }
 
@@ -129,10 +145,11 @@ static void fill_ring(struct kunit *test, u32 tail, u64 seqno, unsigned int jobs
 		t->page.times[place].start = 1;
 		t->page.times[place].end = 2;
 		t->fence.base.seqno = seqno + i;
-		onpu_job_ring(&t->job);
+		onpu_job_ring(t->job);
 
 		KUNIT_ASSERT_EQ(test, t->ring[first + 3].opcode, ONPU_OP_SIGNAL);
 		KUNIT_ASSERT_EQ(test, t->ring[first + 3].signal.value, seqno + i);
+		KUNIT_ASSERT_EQ(test, t->ring[first + 3].flags, ONPU_PKT_IRQ);
 		KUNIT_ASSERT_EQ(test, t->ring[first].timestamp.va,
 				PAGE_VA + offsetof(struct onpu_queue_page, times) + place * 16);
 		KUNIT_ASSERT_EQ(test, t->queue.ring.tail, (u32)(tail + (i + 1) * 4));
@@ -153,6 +170,35 @@ static void the_counter_wraps(struct kunit *test)
 	fill_ring(test, 0u - 10 * ONPU_JOB_PACKETS, 0xfffffff0ull, 2 * ONPU_RING_JOBS_MAX);
 }
 
+/* Each has its place and its number, the last one the interrupt; also across the end of the ring. */
+static void jobs_go_together(struct kunit *test)
+{
+	struct job_test *t = test->priv;
+	u32 i;
+
+	for (i = 0; i < TOGETHER; i++)
+		t->job->cmds[i] = (struct onpu_job_cmds) { .va = 0x10000 * (i + 1), .count = i };
+	t->job->count = TOGETHER;
+	t->queue.ring.tail = RING_PACKETS - ONPU_JOB_PACKETS;
+	t->fence.base.seqno = 0x1000000ull + TOGETHER - 1;
+	onpu_job_ring(t->job);
+
+	KUNIT_EXPECT_EQ(test, t->doorbell, RING_PACKETS + (TOGETHER - 1) * ONPU_JOB_PACKETS);
+	for (i = 0; i < TOGETHER; i++) {
+		struct onpu_packet *p = t->ring +
+			(RING_PACKETS + i * ONPU_JOB_PACKETS - ONPU_JOB_PACKETS) % RING_PACKETS;
+		u32 place = (0x1000000ull + i) % ONPU_RING_JOBS_MAX;
+
+		KUNIT_EXPECT_EQ(test, p[0].timestamp.va,
+				PAGE_VA + offsetof(struct onpu_queue_page, times) + place * 16);
+		KUNIT_EXPECT_EQ(test, p[1].opcode, i ? ONPU_OP_CALL : ONPU_OP_NOP);
+		KUNIT_EXPECT_EQ(test, p[1].call.va, i ? 0x10000 * (i + 1) : 0);
+		KUNIT_EXPECT_EQ(test, p[1].call.count, i);
+		KUNIT_EXPECT_EQ(test, p[3].signal.value, 0x1000000ull + i);
+		KUNIT_EXPECT_EQ(test, p[3].flags, i == TOGETHER - 1 ? ONPU_PKT_IRQ : 0);
+	}
+}
+
 static void a_job_fits_no_more_than_its_place(struct kunit *test)
 {
 	struct job_test *t = test->priv;
@@ -163,7 +209,7 @@ static void a_job_fits_no_more_than_its_place(struct kunit *test)
 	memset(&t->page, 0xa5, sizeof(t->page));
 	t->queue.ring.tail = RING_PACKETS - ONPU_JOB_PACKETS;
 	t->fence.base.seqno = ONPU_RING_JOBS_MAX - 1;
-	onpu_job_ring(&t->job);
+	onpu_job_ring(t->job);
 	KUNIT_EXPECT_NULL(test, memchr_inv(t->ring, 0xa5, before));
 	KUNIT_EXPECT_EQ(test, t->page.seqno, 0xa5a5a5a5a5a5a5a5ull);
 	KUNIT_EXPECT_EQ(test, t->page.times[0].start, 0xa5a5a5a5a5a5a5a5ull);
@@ -204,6 +250,7 @@ static struct kunit_case job_cases[] = {
 	KUNIT_CASE(an_empty_job_calls_nothing),
 	KUNIT_CASE(the_ring_wraps),
 	KUNIT_CASE(the_counter_wraps),
+	KUNIT_CASE(jobs_go_together),
 	KUNIT_CASE(a_job_fits_no_more_than_its_place),
 	KUNIT_CASE(places_are_counted),
 	KUNIT_CASE(a_dead_queue_gives_places_back),
