@@ -60,7 +60,7 @@ enum log_level { LOG_NONE, LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /* Names the public function that the failures to come belong to, and begins its time in the trace. */
 #define api_begin(function) \
-	struct trace_scope trace_scope __attribute__((cleanup(trace_end))) = api_enter(function)
+	struct trace_scope trace_scope __attribute__((cleanup(trace_end), unused)) = api_enter(function)
 struct trace_scope api_enter(const char *function);
 /* Records the detail text and returns @error. */
 int fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
