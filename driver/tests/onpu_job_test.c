@@ -170,7 +170,7 @@ static void the_counter_wraps(struct kunit *test)
 	fill_ring(test, 0u - 10 * ONPU_JOB_PACKETS, 0xfffffff0ull, 2 * ONPU_RING_JOBS_MAX);
 }
 
-/* Each has its place and its number, the last one the interrupt; across the end of the ring, too. */
+/* Each has its place and number, the last one the interrupt; across the end of the ring, too. */
 static void jobs_go_together(struct kunit *test)
 {
 	struct job_test *t = test->priv;
