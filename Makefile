@@ -67,6 +67,7 @@ bench: build
 	@tests/bench/matmul $(if $(FULL),,--quick)
 	@tests/bench/memory
 	@tests/bench/latency
+	@tests/bench/replay
 
 vm: build
 	@tools/vm/vm $(if $(CARDS),--cards $(CARDS)) $(if $(VRAM),--vram $(VRAM))

@@ -100,6 +100,8 @@ static int add(struct accel_queue *queue, struct accel_queue *other, uint64_t po
 
 int queue_add_fence(struct accel_queue *queue, uint32_t syncobj)
 {
+	if (queue->capture)
+		return fail(-EBUSY, "the queue is capturing: a graph waits for nobody");
 	return append(queue, (struct dependency){ .syncobj = syncobj });
 }
 
@@ -121,6 +123,8 @@ int accel_queue_wait_events(struct accel_queue *queue, unsigned int count,
 			return fail(-EXDEV, "event %u belongs to another open device", i);
 	}
 	pthread_mutex_lock(&queue->lock);
+	if (queue->capture && count)
+		ret = fail(-EBUSY, "the queue is capturing: a graph waits for nobody");
 	for (unsigned int i = 0; i < count && !ret; i++)
 		if (events[i]->queue != queue &&
 		    queue_done(events[i]->queue) < events[i]->point)

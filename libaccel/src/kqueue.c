@@ -96,7 +96,8 @@ static unsigned int add_parts(const struct accel_queue *queue, struct job_list *
 }
 
 static void fill_jobs(const struct accel_queue *queue, struct job_list *list,
-		      const struct commands *commands, uint64_t point)
+		      const struct submission *submission, const struct commands *commands,
+		      uint64_t point)
 {
 	const struct drm_onpu_query_limits *limits = &queue->context->device->limits;
 	uint64_t va = commands->va;
@@ -109,6 +110,15 @@ static void fill_jobs(const struct accel_queue *queue, struct job_list *list,
 			first = list->sync_count;
 		}
 		list->syncs[list->sync_count++] = wait_sync(&queue->dependencies[i]);
+	}
+	if (submission->graph) {
+		uint32_t count;
+		uint64_t graph = graph_commands(submission->graph, &count);
+
+		packets = add_parts(queue, list, &graph, count, &first);
+		if (packets)
+			add_job(list, graph, packets, first);
+		first = list->sync_count;
 	}
 	packets = add_parts(queue, list, &va, commands->packets, &first);
 	list->syncs[list->sync_count++] = (struct drm_onpu_sync){
@@ -159,15 +169,15 @@ static int kernel_submit(struct accel_queue *queue, const struct submission *sub
 	struct drm_onpu_sync few_syncs[8];
 	struct job_list list = { .jobs = few_jobs, .syncs = few_syncs };
 	struct drm_onpu_submit arg = { .queue_id = queue->id };
+	uint32_t graph = submission->graph ? accel_graph_size(submission->graph) + device->limits.max_packets : 0;
 	size_t jobs, syncs;
 	int ret;
 
-	(void)submission;
 	(void)job;
 	ret = wait_for_user_queues(queue);
 	if (ret)
 		return ret;
-	jobs = commands->packets / device->limits.max_packets + queue->dependency_count + 1;
+	jobs = (commands->packets + graph) / device->limits.max_packets + queue->dependency_count + 1;
 	syncs = queue->dependency_count + 1;
 	ret = -ENOMEM;
 	if (jobs > ARRAY_SIZE(few_jobs))
@@ -175,7 +185,7 @@ static int kernel_submit(struct accel_queue *queue, const struct submission *sub
 	if (syncs > ARRAY_SIZE(few_syncs))
 		list.syncs = calloc(syncs, sizeof(*list.syncs));
 	if (list.jobs && list.syncs) {
-		fill_jobs(queue, &list, commands, point);
+		fill_jobs(queue, &list, submission, commands, point);
 		arg.jobs.count = list.count;
 		arg.jobs.stride = sizeof(*list.jobs);
 		arg.jobs.ptr = (uintptr_t)list.jobs;

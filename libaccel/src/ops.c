@@ -80,7 +80,7 @@ int accel_copy_async(struct accel_queue *queue, struct accel_buffer *target, uin
 	struct accel_buffer *const buffers[] = { target, source };
 	const uint64_t offsets[] = { target_offset, source_offset };
 	struct onpu_packet packet;
-	const struct submission submission = { &packet, 1, NULL, 0, buffers, 2, NULL };
+	const struct submission submission = { &packet, 1, NULL, 0, buffers, 2, NULL, NULL };
 	int ret;
 
 	api_begin(__func__);
@@ -94,7 +94,7 @@ int accel_copy(struct accel_queue *queue, struct accel_buffer *target, uint64_t 
 	struct accel_buffer *const buffers[] = { target, source };
 	const uint64_t offsets[] = { target_offset, source_offset };
 	struct onpu_packet packet;
-	const struct submission submission = { &packet, 1, NULL, 0, buffers, 2, NULL };
+	const struct submission submission = { &packet, 1, NULL, 0, buffers, 2, NULL, NULL };
 	int ret;
 
 	api_begin(__func__);
@@ -161,7 +161,7 @@ int accel_copy_2d_async(struct accel_queue *queue, struct accel_buffer *target,
 	struct rows to = { target, target_offset, rows, row_bytes, target_pitch, 0 };
 	struct rows from = { source, source_offset, rows, row_bytes, source_pitch, 0 };
 	struct onpu_packet packet;
-	const struct submission submission = { &packet, 1, NULL, 0, buffers, 2, NULL };
+	const struct submission submission = { &packet, 1, NULL, 0, buffers, 2, NULL, NULL };
 	int ret;
 
 	api_begin(__func__);
@@ -177,7 +177,7 @@ int accel_copy_2d(struct accel_queue *queue, struct accel_buffer *target, uint64
 	struct rows to = { target, target_offset, rows, row_bytes, target_pitch, 0 };
 	struct rows from = { source, source_offset, rows, row_bytes, source_pitch, 0 };
 	struct onpu_packet packet;
-	const struct submission submission = { &packet, 1, NULL, 0, buffers, 2, NULL };
+	const struct submission submission = { &packet, 1, NULL, 0, buffers, 2, NULL, NULL };
 	int ret;
 
 	api_begin(__func__);
@@ -209,7 +209,7 @@ int accel_fill_async(struct accel_queue *queue, struct accel_buffer *buffer, uin
 		     uint64_t size, uint32_t pattern, struct accel_event **event)
 {
 	struct onpu_packet packet;
-	const struct submission submission = { &packet, 1, NULL, 0, &buffer, 1, NULL };
+	const struct submission submission = { &packet, 1, NULL, 0, &buffer, 1, NULL, NULL };
 	int ret;
 
 	api_begin(__func__);
@@ -221,7 +221,7 @@ int accel_fill(struct accel_queue *queue, struct accel_buffer *buffer, uint64_t 
 	       uint64_t size, uint32_t pattern)
 {
 	struct onpu_packet packet;
-	const struct submission submission = { &packet, 1, NULL, 0, &buffer, 1, NULL };
+	const struct submission submission = { &packet, 1, NULL, 0, &buffer, 1, NULL, NULL };
 	int ret;
 
 	api_begin(__func__);

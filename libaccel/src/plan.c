@@ -555,7 +555,7 @@ static int run(struct accel_queue *queue, const struct accel_plan *plan,
 	struct accel_buffer *buffers[ACCEL_OPERANDS];
 	struct onpu_packet packet = { .opcode = ONPU_OP_MATMUL };
 	struct onpu_matmul_desc desc;
-	struct submission submission = { &packet, 1, &desc, 1, buffers, 0, NULL };
+	struct submission submission = { &packet, 1, &desc, 1, buffers, 0, NULL, NULL };
 	int ret;
 
 	ret = queue_check(queue);

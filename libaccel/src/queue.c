@@ -58,6 +58,7 @@ struct job *queue_get_job(struct accel_queue *queue, unsigned int buffers)
 	job->profile = NULL;
 	job->dependencies = NULL;
 	job->dependency_count = 0;
+	job->graph = NULL;
 	return job;
 }
 
@@ -96,6 +97,7 @@ static void end_job(struct accel_queue *queue, struct job *job)
 	free(job->dependencies);
 	for (unsigned int i = 0; i < job->buffer_count; i++)
 		buffer_put(job->buffers[i]);
+	graph_put(job->graph);
 	queue_put_job(queue, job);
 }
 
@@ -325,6 +327,8 @@ void accel_queue_destroy(struct accel_queue *queue)
 	if (!ret)
 		queue_retire_locked(queue, submitted);
 	queue_release_watchers(queue);
+	capture_drop(queue->capture);
+	queue->capture = NULL;
 	queue_drop_dependencies(queue);
 	free(queue->dependencies);
 	queue->dependencies = NULL;

@@ -64,6 +64,7 @@ struct job {
 	struct profile *profile;	/* of the event, or NULL */
 	const struct onpu_stamp *stamps;	/* in the command memory */
 	unsigned int stamp_count;
+	struct accel_graph *graph;	/* that it launched, or NULL */
 	unsigned int dependency_count;
 	struct dependency *dependencies;	/* that the card looks at; or NULL */
 	unsigned int buffer_count;
@@ -143,6 +144,7 @@ struct accel_queue {
 	struct job *oldest;
 	struct job **newest;
 	struct job *spare;
+	struct capture *capture;	/* what is submitted goes there; or NULL */
 	struct dependency *dependencies;
 	unsigned int dependency_count;
 	unsigned int dependency_room;
@@ -177,6 +179,7 @@ struct submission {
 	struct accel_buffer *const *buffers;
 	unsigned int buffer_count;
 	struct profile *profile;	/* packets get stamps for it; or NULL */
+	struct accel_graph *graph;	/* instead of packets; or NULL */
 };
 
 /* Submits and hands out an event if @event is not NULL. */
@@ -189,6 +192,16 @@ struct onpu_packet submission_packet(const struct submission *submission,
 				     const struct commands *commands, unsigned int index);
 /* The packet that stores the number of a submission. */
 struct onpu_packet queue_signal(const struct accel_queue *queue, uint64_t point);
+
+/* ---- graph.c ---- */
+
+/* To what the queue captures, under its lock. */
+int capture_add(struct accel_queue *queue, const struct submission *submission);
+void capture_drop(struct capture *capture);
+void graph_get(struct accel_graph *graph);
+void graph_put(struct accel_graph *graph);
+/* Where the packets of a graph stand, and how many. */
+uint64_t graph_commands(const struct accel_graph *graph, uint32_t *count);
 
 /* ---- queue.c ---- */
 

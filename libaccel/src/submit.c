@@ -95,7 +95,7 @@ static void free_commands(struct accel_queue *queue, struct commands *commands)
 static void plan_commands(const struct queue_backend *backend, const struct submission *submission,
 			  struct commands *commands)
 {
-	if (submission->packet_count > backend->inline_packets)
+	if (submission->packet_count > backend->inline_packets || backend->signal_in_memory)
 		commands->packets = submission->packet_count + backend->signal_in_memory;
 	commands->descs_offset = commands->packets * (uint32_t)sizeof(struct onpu_packet);
 	commands->stamps_offset = commands->descs_offset +
@@ -158,6 +158,9 @@ static void append_job(struct accel_queue *queue, struct job *job, const struct 
 		job->stamps = (const void *)(commands->pointer + commands->stamps_offset);
 		job->stamp_count = submission->packet_count;
 	}
+	job->graph = submission->graph;
+	if (job->graph)
+		graph_get(job->graph);
 	job->buffer_count = submission->buffer_count;
 	for (unsigned int i = 0; i < submission->buffer_count; i++) {
 		job->buffers[i] = submission->buffers[i];
@@ -240,6 +243,13 @@ static int submit(struct accel_queue *queue, const struct submission *submission
 	if (ret)
 		return ret;
 	pthread_mutex_lock(&queue->lock);
+	if (queue->capture) {
+		ret = awaited ? fail(-EBUSY, "the queue is capturing: there is nothing to wait for") :
+				capture_add(queue, submission);
+		*point = 0;
+		pthread_mutex_unlock(&queue->lock);
+		return ret;
+	}
 	job = queue_get_job(queue, submission->buffer_count);
 	if (!job)
 		ret = fail(-ENOMEM, "out of memory");

@@ -452,6 +452,12 @@ static void write_body(struct accel_queue *queue, const struct submission *submi
 {
 	struct onpu_packet packet = { .opcode = ONPU_OP_CALL };
 
+	if (submission->graph) {
+		packet.call.va = graph_commands(submission->graph, &packet.call.count);
+		if (packet.call.count)
+			write_packet(queue, &packet);
+		return;
+	}
 	if (commands->packets) {
 		packet.call.va = commands->va;
 		packet.call.count = commands->packets;
@@ -493,7 +499,7 @@ static int user_submit(struct accel_queue *queue, const struct submission *submi
 	ret = prepare_dependencies(queue);
 	if (!ret)
 		ret = reserve(queue, queue->dependency_count + 1 +
-			      (commands->packets ? 1 : submission->packet_count));
+			      (commands->packets || submission->graph ? 1 : submission->packet_count));
 	if (ret)
 		return ret;
 	write_dependencies(queue, job);

@@ -1194,6 +1194,53 @@ static inline void accel_multi_matmul_init(struct accel_multi_matmul *matmul)
  */
 ACCEL_API int accel_multi_matmul(struct accel_multi *multi, const struct accel_multi_matmul *matmul);
 
+/* ---- Graphs ----------------------------------------------------------
+ *
+ * Operations that are recorded once and launched as often as wanted, at the cost of one submission
+ * however many they are. They use the same buffers and offsets each time; what changes between launches is the
+ * content of the buffers.
+ */
+
+struct accel_graph;
+
+/**
+ * What is submitted to the queue from now on, by any thread, is checked and recorded but not executed, until
+ * accel_queue_capture_end(). Meanwhile operations with an event, those that wait, launches of graphs,
+ * accel_queue_wait_events() and accel_queue_acquire() fail with -EBUSY. What was submitted before goes on.
+ *
+ * Errors: -EBUSY (it is capturing, or has been told to wait for events that nothing was submitted after),
+ * -ECANCELED (the queue is destroyed).
+ */
+ACCEL_API int accel_queue_capture_begin(struct accel_queue *queue);
+
+/**
+ * Ends the recording and makes a graph of it. @p graph NULL: forgets it. The graph keeps the buffers that
+ * it uses. When this fails, what was recorded is lost and the queue captures no more.
+ *
+ * Errors: -EINVAL (the queue is not capturing), -ENOMEM.
+ */
+ACCEL_API int accel_queue_capture_end(struct accel_queue *queue, struct accel_graph **graph);
+
+/** Destroys a graph, once the launches submitted before are done; does not wait for that. */
+ACCEL_API void accel_graph_destroy(struct accel_graph *graph);
+
+/** Operations of a graph; 0 for NULL. */
+ACCEL_API unsigned int accel_graph_size(const struct accel_graph *graph);
+
+/**
+ * Submits the operations of a graph to a queue of the context that it was captured in, as if each
+ * had been submitted again. The event stands for all. A graph may be launched again before it is done, also on
+ * other queues, whose order is the caller's concern.
+ *
+ * Errors: -EXDEV (a queue of another context), -ENODATA (a buffer of it is purgeable), -EBUSY (the queue is
+ * capturing), -ECANCELED.
+ */
+ACCEL_API int accel_graph_launch_async(struct accel_queue *queue, struct accel_graph *graph,
+				       struct accel_event **event);
+
+/** accel_graph_launch_async() and wait. */
+ACCEL_API int accel_graph_launch(struct accel_queue *queue, struct accel_graph *graph);
+
 #ifdef __cplusplus
 }
 #endif
