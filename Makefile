@@ -9,12 +9,13 @@ MAKEFLAGS += --no-print-directory
 BUILD := tools/build/build
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build qemu firmware module libaccel tools check coverage demo vm bench lint \
+.PHONY: help deps build qemu firmware module libaccel tools check coverage demo demo-numpy vm bench lint \
 	matrix install install-dkms clean distclean
 
 help:
 	@echo 'Targets:'
 	@echo '  demo       install what is missing, build everything, boot the VM, run the demonstration'
+	@echo '  demo-numpy an unmodified numpy program in the VM with the card and without; draws a plot'
 	@echo '  check      run all the tests (T="lint host vm" or a part of them)'
 	@echo '  coverage   run the tests on the debug kernel, print which lines of the driver ran'
 	@echo '  vm         a shell in a VM with a card (CARDS=2, VRAM=8G; see tools/vm/vm --help)'
@@ -62,10 +63,15 @@ matrix: deps
 demo: build
 	@tools/vm/demo
 
+demo-numpy: build
+	@ONPU_EXTRA_DEPS=python3-matplotlib tools/build/deps
+	@tools/vm/demo-numpy
+
 bench: build
 	@ONPU_EXTRA_DEPS=libdnnl-dev tools/build/deps
 	@tests/bench/matmul $(if $(FULL),,--quick)
 	@tests/bench/memory
+	@tests/bench/blas
 	@tests/bench/latency
 	@tests/bench/replay
 

@@ -17,4 +17,6 @@ off <- max(abs(a %*% b - wanted)) / max(abs(wanted))
 stopifnot(off < 1e-14)
 cat("ok R, off by", off, "\n")
 END
+# R's own folders come before LD_LIBRARY_PATH, unless it is told otherwise.
+export R_LD_LIBRARY_PATH=$FRAMEWORKS_LIBS:/usr/lib/R/lib:/usr/lib/x86_64-linux-gnu
 on_card 45 Rscript --vanilla "$script" || die "R failed"
