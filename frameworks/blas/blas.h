@@ -107,6 +107,9 @@ void blas_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void blas_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 uint64_t blas_now(void);	/* ns */
 
+/* From this size on operands are registered if they can be, whatever was measured on a busy machine. */
+#define BLAS_REGISTER_FROM	(1u << 20)
+
 /* ---- model.c ------------------------------------------------------------ */
 
 struct blas_lane;

@@ -47,8 +47,9 @@ struct blas_lane {
 	struct chunk chunks[CHUNKS_MAX];
 	unsigned int chunk_count;
 	unsigned int registered, copied, products;
+	uint64_t waited;			/* ns */
 	bool busy, pending, changed;
-	char story[64];
+	char story[128];
 };
 
 enum state { UNOPENED, OPEN, ABSENT };
@@ -187,6 +188,7 @@ struct blas_lane *blas_lane_get(void)
 		lane->busy = true;
 		lane->registered = lane->copied = lane->products = 0;
 		lane->changed = false;
+		lane->waited = 0;
 	}
 	pthread_mutex_unlock(&card.lock);
 	return lane;
@@ -391,7 +393,7 @@ int blas_operand_get(struct blas_lane *lane, struct blas_operand *op, const void
 		.user = (void *)user, .user_ld = ld, .rows = rows, .cols = cols,
 		.element = element, .access = access,
 	};
-	if (pin < copy && card.registers && !operand_register(op, span)) {
+	if ((pin < copy || compact >= BLAS_REGISTER_FROM) && card.registers && !operand_register(op, span)) {
 		lane->registered++;
 		return 0;
 	}
@@ -533,10 +535,16 @@ int blas_lane_product(struct blas_lane *lane, const struct blas_product *product
 
 int blas_lane_wait(struct blas_lane *lane)
 {
+	uint64_t start;
+	int ret;
+
 	if (!lane->pending)
 		return 0;
 	lane->pending = false;
-	return accel_queue_finish(lane->queue, ACCEL_FOREVER);
+	start = blas_now();
+	ret = accel_queue_finish(lane->queue, ACCEL_FOREVER);
+	lane->waited += blas_now() - start;
+	return ret;
 }
 
 void blas_lane_changes(struct blas_lane *lane, const struct blas_operand *op)
@@ -553,7 +561,9 @@ const char *blas_lane_story(const struct blas_lane *lane)
 {
 	struct blas_lane *mine = (struct blas_lane *)lane;
 
-	snprintf(mine->story, sizeof(mine->story), "%u product%s, operands: %u registered, %u copied",
-		 lane->products, lane->products == 1 ? "" : "s", lane->registered, lane->copied);
+	snprintf(mine->story, sizeof(mine->story),
+		 "%u product%s, operands: %u registered, %u copied, waited %.3f ms", lane->products,
+		 lane->products == 1 ? "" : "s", lane->registered, lane->copied,
+		 (double)lane->waited / 1e6);
 	return mine->story;
 }

@@ -54,7 +54,7 @@ double blas_model_operand(double compact, double span, int ways)
 	double copy = compact * ways * blas_costs.copy_byte;
 	double pin = blas_costs.pin_call + span * blas_costs.pin_byte;
 
-	return copy < pin ? copy : pin;
+	return copy < pin && compact < BLAS_REGISTER_FROM ? copy : pin;
 }
 
 /* ---- Measuring ---------------------------------------------------------- */
@@ -183,6 +183,7 @@ static int measure(struct blas_lane *lane, struct blas_costs *costs)
 	bench.memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (bench.memory == MAP_FAILED)
 		return -ENOMEM;
+	memset(bench.memory, 0, size);		/* so that there are pages */
 	measure_card(&bench, costs);
 	measure_operands(&bench, costs);
 	/* Last: its threads go on waiting for more for a while, at full speed. */
