@@ -152,7 +152,7 @@ static const struct drm_ioctl_desc onpu_ioctls[] = {
  *  1.1 - BO_USERPTR, VM_GET_STATE; foreign dma-bufs; DRM_ONPU_BO_CPU_VISIBLE, BO_ADVISE,
  *        BO_INFO
  *  1.2 - WAIT, QUEUE_NOTIFY; long-running address spaces and user-mode queues
- *  1.3 - limits for each user
+ *  1.3 - limits for each user; restarts of the firmware are counted
  */
 static const struct drm_driver onpu_driver = {
 	.driver_features = DRIVER_GEM | DRIVER_COMPUTE_ACCEL | DRIVER_SYNCOBJ |

@@ -358,3 +358,51 @@ u64 onpu_fence_running_ns(struct onpu_queue *queue)
 
 	return ns;
 }
+
+/**
+ * onpu_fence_count() - jobs in the ring
+ * @queue: queue, active; nothing of it executes
+ *
+ * Return: how many have not ended; each has a place and a number.
+ */
+u32 onpu_fence_count(struct onpu_queue *queue)
+{
+	const u32 places = (1 << queue->ring.order) / ONPU_JOB_PACKETS;
+	struct onpu_queue_page __iomem *page;
+	u64 count = 0;
+
+	spin_lock_irq(&queue->fences.lock);
+	if (!list_empty(&queue->fences.list)) {
+		page = queue->page.bo->kmap;
+		count = queue->fences.seqno - readq(&page->seqno);
+	}
+	spin_unlock_irq(&queue->fences.lock);
+
+	/* Whatever the card wrote. */
+	return min_t(u64, count, places);
+}
+
+/**
+ * onpu_fence_is_unfinished() - whether the ring has jobs that have not ended
+ * @queue: queue, active; nothing of it executes
+ *
+ * Those that have ended, and nobody was told, do not count, and remain so.
+ *
+ * Return: true when there is one.
+ */
+bool onpu_fence_is_unfinished(struct onpu_queue *queue)
+{
+	struct onpu_queue_page __iomem *page;
+	bool unfinished = false;
+	u64 seqno;
+
+	spin_lock_irq(&queue->fences.lock);
+	if (!list_empty(&queue->fences.list)) {
+		page = queue->page.bo->kmap;
+		seqno = readq(&page->seqno);
+		unfinished = seqno != queue->fences.seqno;
+	}
+	spin_unlock_irq(&queue->fences.lock);
+
+	return unfinished;
+}

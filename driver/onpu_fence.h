@@ -37,5 +37,7 @@ void onpu_fence_process(struct onpu_queue *queue);
 void onpu_fence_cancel(struct onpu_queue *queue);
 u64 onpu_fence_oldest(struct onpu_queue *queue);
 u64 onpu_fence_running_ns(struct onpu_queue *queue);
+bool onpu_fence_is_unfinished(struct onpu_queue *queue);
+u32 onpu_fence_count(struct onpu_queue *queue);
 
 #endif /* __ONPU_FENCE_H__ */

@@ -32,6 +32,7 @@
 #include "onpu_device.h"
 #include "onpu_fw.h"
 #include "onpu_mbox.h"
+#include "onpu_recovery.h"
 
 #define ONPU_RESET_TIMEOUT_US	(2 * USEC_PER_SEC)
 
@@ -344,6 +345,7 @@ void onpu_fw_query(struct onpu_device *odev, struct drm_onpu_query_firmware *q)
 	q->packet_abi = h->abi[ONPU_FW_ABI_PACKET].major << 16 | h->abi[ONPU_FW_ABI_PACKET].minor;
 	memcpy(q->build_id, h->build_id, sizeof(q->build_id));
 	q->heartbeat = onpu_read32(odev, ONPU_REG_HEARTBEAT);
+	q->restarts = onpu_recovery_restarts(odev);
 }
 
 MODULE_FIRMWARE(ONPU_FW_FILE);

@@ -102,7 +102,7 @@ static irqreturn_t onpu_irq_management(int irq, void *data)
 	if (cause & ONPU_IRQ_MBOX)
 		onpu_mbox_receive(odev);
 	if (cause & ONPU_IRQ_FATAL)
-		onpu_recovery_wedge(odev, "firmware crashed");
+		onpu_recovery_restart(odev, "firmware crashed");
 	onpu_irq_process(vector);
 
 out_exit:

@@ -127,6 +127,26 @@ static void onpu_job_ran(struct onpu_job *job)
 	atomic_dec(&job->queue->jobs.scheduled);
 }
 
+/**
+ * onpu_job_rewind() - move the jobs in the ring to where it begins
+ * @queue: queue that is on no card now and gets no jobs; the card has begun none of them
+ * @buf: room for the ring
+ */
+void onpu_job_rewind(struct onpu_queue *queue, void *buf)
+{
+	const u32 size = 1 << queue->ring.order, packet = sizeof(struct onpu_packet);
+	void __iomem *ring = queue->ring.bo->kmap;
+	u32 count = onpu_fence_count(queue) * ONPU_JOB_PACKETS, i;
+	u32 first = queue->ring.tail - count;
+
+	for (i = 0; i < count; i++)
+		memcpy_fromio(buf + i * packet, ring + ((first + i) & (size - 1)) * packet, packet);
+	memcpy_toio(ring, buf, count * packet);
+	/* They must be there before the doorbell is rung. */
+	wmb();
+	WRITE_ONCE(queue->ring.tail, count);
+}
+
 static struct dma_fence *onpu_job_run(struct drm_sched_job *base)
 {
 	struct onpu_job *job = to_onpu_job(base);

@@ -57,5 +57,6 @@ void onpu_job_abort(struct onpu_job *job);
 u32 onpu_job_half_ring(const struct onpu_queue *queue);
 int onpu_job_reserve(struct onpu_queue *queue, u32 count);
 void onpu_job_unreserve(struct onpu_queue *queue, u32 count);
+void onpu_job_rewind(struct onpu_queue *queue, void *buf);
 
 #endif /* __ONPU_JOB_H__ */

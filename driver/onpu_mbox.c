@@ -107,6 +107,16 @@ struct onpu_mbox {
 	u32 log_size;
 };
 
+/**
+ * onpu_mbox_timeout_ms() - how long the firmware may be silent
+ *
+ * Return: milliseconds, at least 1.
+ */
+u32 onpu_mbox_timeout_ms(void)
+{
+	return max(READ_ONCE(mbox_timeout_ms), 1u);
+}
+
 static u32 onpu_mbox_read(struct onpu_mbox *mbox, size_t field)
 {
 	return readl(mbox->shared + field);
@@ -200,7 +210,7 @@ void onpu_mbox_receive(struct onpu_device *odev)
 
 	tail = onpu_mbox_read(mbox, offsetof(struct onpu_mbox_shared, f2h_tail));
 	if (tail - mbox->head > ONPU_MBOX_ENTRIES) {
-		onpu_recovery_wedge(odev, "mailbox index out of range");
+		onpu_recovery_restart(odev, "mailbox index out of range");
 		goto out_unlock;
 	}
 
@@ -314,7 +324,7 @@ static int onpu_mbox_status_to_errno(u32 status)
  *
  * Return: 0 when the firmware answered OK; -ENOENT, -EEXIST, -EBUSY, -ETIME
  * (a slot did not stop), -EPROTO (anything else) as it answered; -ETIMEDOUT
- * when it did not, and the card is being wedged; -EIO, -EAGAIN or -ENODEV when
+ * when it did not, and it is about to be restarted; -EIO, -EAGAIN or -ENODEV when
  * the card is wedged, being reset or gone.
  */
 int onpu_mbox_call(struct onpu_device *odev, const struct onpu_msg *req, struct onpu_msg *resp)
@@ -328,7 +338,7 @@ int onpu_mbox_call(struct onpu_device *odev, const struct onpu_msg *req, struct 
 
 	ret = down_timeout(&mbox->callers, msecs_to_jiffies(mbox_timeout_ms));
 	if (ret)
-		return -ETIMEDOUT; /* those before us have wedged the card by now */
+		return -ETIMEDOUT; /* those before us have stopped the card by now */
 
 	ret = onpu_mbox_send(odev, req, &waiter);
 	if (!ret)
@@ -337,7 +347,7 @@ int onpu_mbox_call(struct onpu_device *odev, const struct onpu_msg *req, struct 
 
 	if (ret == -ETIMEDOUT) {
 		drm_err(&odev->drm, "firmware does not answer message %u\n", req->type);
-		onpu_recovery_wedge(odev, "firmware does not answer");
+		onpu_recovery_restart(odev, "firmware does not answer");
 	}
 	if (ret)
 		return ret;

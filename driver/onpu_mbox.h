@@ -17,6 +17,7 @@ void onpu_mbox_receive(struct onpu_device *odev);
 int onpu_mbox_call(struct onpu_device *odev, const struct onpu_msg *req, struct onpu_msg *resp);
 int onpu_mbox_ctx_create(struct onpu_device *odev, u32 asid, u64 root);
 int onpu_mbox_ctx_destroy(struct onpu_device *odev, u32 asid);
+u32 onpu_mbox_timeout_ms(void);
 bool onpu_mbox_can_suspend(struct onpu_device *odev);
 int onpu_mbox_ctx_suspend(struct onpu_device *odev, u32 asid);
 int onpu_mbox_ctx_resume(struct onpu_device *odev, u32 asid);

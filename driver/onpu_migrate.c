@@ -650,7 +650,7 @@ static int migrate_run(struct onpu_migrate *migrate, struct onpu_migrate_op *op)
 
 	/* Jobs that wait for the fence must not run: the memory holds what others left. */
 	if (drm_dev_enter(&migrate->odev->drm, &idx)) {
-		onpu_recovery_stop_card(migrate->odev, "the copy engine cannot fill card memory");
+		onpu_recovery_wedge_card(migrate->odev, "the copy engine cannot fill card memory");
 		drm_dev_exit(idx);
 	}
 	return ret;

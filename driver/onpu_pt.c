@@ -884,10 +884,14 @@ static int pt_tlb_wait(struct onpu_device *odev, u32 seq)
 			return -ENODEV;
 		if (onpu_recovery_is_wedged(odev))
 			return -EIO;
+		if (onpu_recovery_is_halted(odev)) {
+			/* Reset, it has forgotten all. It is not started before we leave. */
+			onpu_recovery_sync(odev);
+			break;
+		}
 		if (ktime_after(ktime_get(), end)) {
-			onpu_recovery_wedge(odev, "TLB invalidation does not end");
+			onpu_recovery_restart(odev, "TLB invalidation does not end");
 			onpu_recovery_flush(odev);
-			return -EIO;
 		}
 		usleep_range(delay_us, 2 * delay_us);
 		delay_us = min(2 * delay_us, 10000u);

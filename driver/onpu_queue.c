@@ -1037,7 +1037,7 @@ int onpu_queue_revive_kernel(struct onpu_queue *queue)
 	return ret;
 }
 
-/* Creates a queue, making room for its memory. */
+/* Creates a queue, making room for its memory, again after a restart of the firmware. */
 static struct onpu_queue *onpu_queue_find_room(struct onpu_file *ofile, struct onpu_vm *vm,
 					       const struct drm_onpu_queue_create *args)
 {
@@ -1059,7 +1059,8 @@ static struct onpu_queue *onpu_queue_find_room(struct onpu_file *ofile, struct o
 		}
 		queue = onpu_queue_create(ofile, vm, args->priority, user ? args : NULL);
 		onpu_recovery_exit(odev);
-	} while (IS_ERR(queue) && onpu_room_retry(&room, PTR_ERR(queue)));
+	} while (IS_ERR(queue) && (PTR_ERR(queue) == -EAGAIN ||
+				   onpu_room_retry(&room, PTR_ERR(queue))));
 	onpu_room_end(&room);
 
 	return queue;

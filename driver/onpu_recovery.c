@@ -5,17 +5,21 @@
  * DOC: Boot, reset and loss of the card
  *
  * The steps, from small to large: a queue that faults or hangs is killed by
- * the firmware (onpu_queue.c), and nobody else notices. When the firmware does
- * not answer, the card is *wedged*: reset, so that nothing on it executes and
- * nothing is written to memory any more; only then all jobs end, with -EIO,
- * and queues are told that the card is lost. A function-level reset from
- * outside (sysfs) boots a wedged card again. Queues with nothing in flight
- * survive such a reset, card memory and address spaces as well; jobs that were
- * in flight end with -ECANCELED and their queues are dead and innocent.
+ * the firmware (onpu_queue.c), and nobody else notices. One that does not stop
+ * has the engine reset. When the firmware is dead, because it crashed, does not answer,
+ * or its heart stands still, it is *restarted* from the image that the driver keeps:
+ * the card is reset, so that nothing on it executes and nothing is written to memory
+ * any more; only then the jobs that it had end, with -ECANCELED, and their queues are
+ * dead and innocent. Those with nothing in flight survive, but for user-mode queues, and
+ * so do card memory, address spaces, and jobs that the card had not been given. This
+ * happens in two parts: the end of the jobs is part of signalling fences
+ * (onpu_recovery_stop_card()), the boot is not (onpu_recovery_restart_work()), and jobs
+ * that come into the ring in between wait for it.
  *
- * Restarting the firmware of a wedged card without being told to belongs into
- * onpu_recovery_halt_locked()'s callers; what it needs is in
- * onpu_recovery_bring_up() and onpu_recovery_resume_queues().
+ * A card whose firmware dies again soon, or cannot be restarted, or that did what a
+ * restart does not help against, is *wedged*: reset as well, but all jobs end, with -EIO,
+ * and queues are told that the card is lost. A function-level reset from
+ * outside (sysfs) boots a wedged card again. For queues it is like a restart.
  *
  * The rule that everything here keeps: a fence signals only when nothing that
  * its job started can still write to memory.
@@ -30,7 +34,8 @@
  * for a fence: there is no MMU notifier, and the shrinker (onpu_shrink.c) waits for
  * nothing. @lock covers the state; nothing is
  * allocated under it, since fences signal under it. The works of @wq, kills and
- * wedging, are part of signalling fences too and take @lock, never @block.
+ * wedging, are part of signalling fences too and take @lock, never @block. Those of
+ * @restart_wq are not, and take @block. Nobody who has @block waits for the end of a restart.
  */
 
 #include <linux/module.h>
@@ -38,13 +43,17 @@
 #include <linux/rwsem.h>
 #include <linux/wait.h>
 
+#include <drm/drm_file.h>
 #include <drm/drm_managed.h>
+
+#include <onpu/packet.h>
 
 #include "onpu_bo.h"
 #include "onpu_device.h"
 #include "onpu_fence.h"
 #include "onpu_fw.h"
 #include "onpu_irq.h"
+#include "onpu_job.h"
 #include "onpu_mbox.h"
 #include "onpu_migrate.h"
 #include "onpu_queue.h"
@@ -60,6 +69,8 @@ enum onpu_card_state {
 	ONPU_CARD_DOWN,
 	/** @ONPU_CARD_UP: works */
 	ONPU_CARD_UP,
+	/** @ONPU_CARD_HALTED: stopped, and its firmware is about to be restarted */
+	ONPU_CARD_HALTED,
 	/** @ONPU_CARD_WEDGED: stopped, until a reset from outside */
 	ONPU_CARD_WEDGED,
 	/** @ONPU_CARD_GONE: unplugged */
@@ -78,7 +89,7 @@ struct onpu_recovery {
 	struct rw_semaphore touch;
 	/** @away: a reset from outside is under way, nothing may be touched */
 	bool away;
-	/** @back: for the end of @away */
+	/** @back: for the end of @away, and of HALTED */
 	wait_queue_head_t back;
 	/** @lock: protects changes of @state and what comes with them */
 	struct mutex lock;
@@ -90,7 +101,31 @@ struct onpu_recovery {
 	struct work_struct wedge_work;
 	/** @why: it was asked to; a string constant */
 	const char *why;
+	/** @ring: room for the ring of a queue; protected by @block */
+	void *ring;
+	/** @restart_wq: what takes its time, and may allocate */
+	struct workqueue_struct *restart_wq;
+	/** @restart_work: restarts the firmware, or tells that the card is wedged */
+	struct work_struct restart_work;
+	/** @heart_work: looks whether the firmware's heart beats */
+	struct delayed_work heart_work;
+	/** @heart: what it read last, and when that changed; of @heart_work only */
+	struct {
+		/** @heart.beat: the register */
+		u32 beat;
+		/** @heart.since: jiffies */
+		unsigned long since;
+	} heart;
+	/** @restarts: of the firmware since probe, protected by @lock */
+	u32 restarts;
+	/** @restarted: jiffies of the last one, valid if there was one; protected by @lock */
+	unsigned long restarted;
 };
+
+static unsigned int restart_interval_s = 60;
+module_param(restart_interval_s, uint, 0644);
+MODULE_PARM_DESC(restart_interval_s,
+		 "A firmware that dies so soon after a restart is not restarted again (default 60)");
 
 /**
  * onpu_recovery_wq() - the workqueue that kills queues
@@ -123,6 +158,28 @@ bool onpu_recovery_is_wedged(struct onpu_device *odev)
 bool onpu_recovery_is_up(struct onpu_device *odev)
 {
 	return READ_ONCE(odev->recovery->state) == ONPU_CARD_UP;
+}
+
+/**
+ * onpu_recovery_is_halted() - whether the firmware is about to be restarted
+ * @odev: card
+ *
+ * Return: true from when nothing executes any more until the restart begins.
+ */
+bool onpu_recovery_is_halted(struct onpu_device *odev)
+{
+	return READ_ONCE(odev->recovery->state) == ONPU_CARD_HALTED;
+}
+
+/**
+ * onpu_recovery_restarts() - how often the firmware was restarted
+ * @odev: card
+ *
+ * Return: times since probe, without those that failed.
+ */
+u32 onpu_recovery_restarts(struct onpu_device *odev)
+{
+	return READ_ONCE(odev->recovery->restarts);
 }
 
 /**
@@ -182,11 +239,21 @@ void onpu_recovery_untouch(struct onpu_device *odev)
  * onpu_recovery_enter() - onpu_recovery_block() unless the card is wedged
  * @odev: card
  *
+ * Waits for the end of a restart of the firmware, so the caller holds nothing that it needs.
+ *
  * Return: 0, or -EIO when the card is wedged, then without blocking.
  */
 int onpu_recovery_enter(struct onpu_device *odev)
 {
-	onpu_recovery_block(odev);
+	struct onpu_recovery *recovery = odev->recovery;
+
+	for (;;) {
+		onpu_recovery_block(odev);
+		if (!onpu_recovery_is_halted(odev))
+			break;
+		onpu_recovery_exit(odev);
+		wait_event(recovery->back, !onpu_recovery_is_halted(odev));
+	}
 	if (!onpu_recovery_is_wedged(odev))
 		return 0;
 	onpu_recovery_exit(odev);
@@ -222,66 +289,131 @@ static void onpu_recovery_set_away(struct onpu_recovery *recovery, bool away)
 	wake_up_all(&recovery->back);
 }
 
-static void onpu_recovery_end_queues(struct onpu_device *odev,
-				     const struct onpu_queue_death *death)
+static void onpu_recovery_end_queue(struct onpu_queue *queue,
+				    const struct onpu_queue_death *death, bool all, int pass)
 {
-	struct onpu_queue *queue;
-	unsigned long index;
-
-	for (index = 0; (queue = onpu_queue_next(odev, &index)); index++) {
-		if (onpu_queue_get_active(queue)) {
+	if (!pass) {
+		if (all || onpu_fence_is_unfinished(queue))
 			onpu_queue_mark_dead(queue, death);
-			onpu_fence_cancel(queue);
-			onpu_queue_put_active(queue);
-		}
-		onpu_queue_put(queue);
+	} else if (onpu_queue_is_dead(queue)) {
+		onpu_fence_cancel(queue);
+	} else {
+		onpu_fence_process(queue);
 	}
 }
 
-/* Nothing on the card executes after this. */
-static void onpu_recovery_halt_locked(struct onpu_device *odev, enum onpu_card_state state,
+/* All of them, or those that have jobs on the card. */
+static void onpu_recovery_end_queues(struct onpu_device *odev,
+				     const struct onpu_queue_death *death, bool all)
+{
+	struct onpu_queue *queue;
+	unsigned long index;
+	int pass;
+
+	/* What is told of the end of a job may put its own into another ring at once. */
+	for (pass = 0; pass < 2; pass++) {
+		for (index = 0; (queue = onpu_queue_next(odev, &index)); index++) {
+			if (onpu_queue_get_active(queue)) {
+				onpu_recovery_end_queue(queue, death, all, pass);
+				onpu_queue_put_active(queue);
+			}
+			onpu_queue_put(queue);
+		}
+	}
+}
+
+/* Nothing on the card executes after this. Returns whether it did as it was told. */
+static bool onpu_recovery_halt_locked(struct onpu_device *odev, enum onpu_card_state state,
 				      int error)
 {
 	struct pci_dev *pdev = to_pci_dev(odev->drm.dev);
+	int ret;
 
 	lockdep_assert_held(&odev->recovery->lock);
 
 	WRITE_ONCE(odev->recovery->state, state);
 	onpu_mbox_stop(odev, error);
 	/* A card that ignores its reset can at least not reach the host any more. */
-	if (onpu_fw_reset_card(odev) == -ETIMEDOUT)
+	ret = onpu_fw_reset_card(odev);
+	if (ret == -ETIMEDOUT)
 		drm_err(&odev->drm, "the card ignores its reset\n");
 	pci_clear_master(pdev);
+	wake_up_all(&odev->recovery->back);
+
+	return !ret;
 }
 
-/**
- * onpu_recovery_stop_card() - wedge the card, now
- * @odev: card; registers accessible
- * @why: string constant for the log
- *
- * When it returns, nothing on the card executes. For works that are part of signalling
- * fences, as it takes no lock that those may not; others use onpu_recovery_wedge().
- */
-void onpu_recovery_stop_card(struct onpu_device *odev, const char *why)
+static bool onpu_recovery_may_restart_locked(struct onpu_recovery *recovery)
 {
-	static const struct onpu_queue_death death = {
+	unsigned long interval = READ_ONCE(restart_interval_s) * (unsigned long)HZ;
+
+	lockdep_assert_held(&recovery->lock);
+
+	return !recovery->restarts || time_after(jiffies, recovery->restarted + interval);
+}
+
+static void onpu_recovery_stop(struct onpu_device *odev, const char *why, bool may_restart)
+{
+	static const struct onpu_queue_death lost = {
 		.flags = DRM_ONPU_QUEUE_DEVICE_LOST,
 		.error = ONPU_ERR_KILLED,
 		.guilty = -EIO,
 		.others = -EIO,
 	};
+	static const struct onpu_queue_death innocent = {
+		.flags = DRM_ONPU_QUEUE_INNOCENT,
+		.error = ONPU_ERR_KILLED,
+		.guilty = -ECANCELED,
+		.others = -ECANCELED,
+	};
 	struct onpu_recovery *recovery = odev->recovery;
 
 	mutex_lock(&recovery->lock);
 	if (recovery->state == ONPU_CARD_UP) {
-		drm_err(&odev->drm, "wedged: %s; jobs are lost, a reset of the function may help\n",
-			why);
+		bool restart = may_restart && onpu_recovery_may_restart_locked(recovery);
+
+		if (restart)
+			drm_err(&odev->drm, "the firmware is restarted: %s\n", why);
 		onpu_fw_report_crash(odev);
-		onpu_recovery_halt_locked(odev, ONPU_CARD_WEDGED, -EIO);
-		onpu_recovery_end_queues(odev, &death);
+		if (!onpu_recovery_halt_locked(odev, restart ? ONPU_CARD_HALTED : ONPU_CARD_WEDGED,
+					       restart ? -EAGAIN : -EIO) && restart) {
+			restart = false;
+			onpu_recovery_halt_locked(odev, ONPU_CARD_WEDGED, -EIO);
+		}
+		if (!restart)
+			drm_err(&odev->drm,
+				"wedged: %s; jobs are lost, a reset of the function may help\n",
+				why);
+		onpu_recovery_end_queues(odev, restart ? &innocent : &lost, !restart);
 		onpu_wait_wake(odev);
+		queue_work(recovery->restart_wq, &recovery->restart_work);
 	}
 	mutex_unlock(&recovery->lock);
+}
+
+/**
+ * onpu_recovery_stop_card() - stop the card, now, and restart its firmware
+ * @odev: card; registers accessible
+ * @why: string constant for the log
+ *
+ * When it returns, nothing on the card executes. For works that are part of signalling
+ * fences, as it takes no lock that those may not; others use onpu_recovery_restart().
+ */
+void onpu_recovery_stop_card(struct onpu_device *odev, const char *why)
+{
+	onpu_recovery_stop(odev, why, true);
+}
+
+/**
+ * onpu_recovery_wedge_card() - stop the card, now, for a restart would not help
+ * @odev: card; registers accessible
+ * @why: string constant for the log
+ *
+ * As onpu_recovery_stop_card().
+ */
+void onpu_recovery_wedge_card(struct onpu_device *odev, const char *why)
+{
+	onpu_recovery_stop(odev, why, false);
 }
 
 static void onpu_recovery_wedge_work(struct work_struct *work)
@@ -299,13 +431,13 @@ static void onpu_recovery_wedge_work(struct work_struct *work)
 }
 
 /**
- * onpu_recovery_wedge() - have the card wedged
+ * onpu_recovery_restart() - have the firmware restarted, or the card wedged
  * @odev: card
  * @why: string constant for the log
  *
  * Any context; it happens soon. Without effect while the card is not up.
  */
-void onpu_recovery_wedge(struct onpu_device *odev, const char *why)
+void onpu_recovery_restart(struct onpu_device *odev, const char *why)
 {
 	struct onpu_recovery *recovery = odev->recovery;
 
@@ -330,6 +462,18 @@ void onpu_recovery_flush(struct onpu_device *odev)
 	mutex_unlock(&recovery->lock);
 }
 
+/**
+ * onpu_recovery_sync() - wait until a card that is being stopped has stopped
+ * @odev: card; its state says so already
+ *
+ * Also for where fences are signalled.
+ */
+void onpu_recovery_sync(struct onpu_device *odev)
+{
+	mutex_lock(&odev->recovery->lock);
+	mutex_unlock(&odev->recovery->lock);
+}
+
 static int onpu_recovery_bring_up(struct onpu_device *odev)
 {
 	int ret;
@@ -341,8 +485,22 @@ static int onpu_recovery_bring_up(struct onpu_device *odev)
 	return onpu_fw_boot(odev);
 }
 
-/* A queue after a reset: nothing of it executes, its scheduler is stopped. */
-static void onpu_recovery_resume_queue(struct onpu_queue *queue, bool lost)
+static int onpu_recovery_recreate_queue(struct onpu_queue *queue)
+{
+	int ret;
+
+	onpu_job_rewind(queue, queue->odev->recovery->ring);
+	ret = onpu_queue_create_on_card(queue);
+	if (!ret && queue->ring.tail)
+		onpu_queue_ring_doorbell(queue);
+	return ret;
+}
+
+/*
+ * A queue after a reset: nothing of it executes, its scheduler is stopped. In a restart of the
+ * firmware those that had jobs on the card are dead; what is there now came after that.
+ */
+static void onpu_recovery_resume_queue(struct onpu_queue *queue, bool lost, bool restart)
 {
 	struct onpu_queue_death death = {
 		.flags = lost ? DRM_ONPU_QUEUE_DEVICE_LOST : DRM_ONPU_QUEUE_INNOCENT,
@@ -357,13 +515,10 @@ static void onpu_recovery_resume_queue(struct onpu_queue *queue, bool lost)
 	 * The copy engine makes its queue work again when it needs it. What a
 	 * user-mode queue had in its ring nobody knows.
 	 */
-	if (lost || queue->kernel || queue->uqueue || onpu_fence_oldest(queue)) {
+	if (lost || queue->kernel || queue->uqueue || (!restart && onpu_fence_oldest(queue)))
 		onpu_queue_mark_dead(queue, &death);
-	} else if (!onpu_queue_is_dead(queue)) {
-		WRITE_ONCE(queue->ring.tail, 0);
-		if (onpu_queue_create_on_card(queue))
-			onpu_queue_mark_dead(queue, &death);
-	}
+	else if (!onpu_queue_is_dead(queue) && onpu_recovery_recreate_queue(queue))
+		onpu_queue_mark_dead(queue, &death);
 	if (onpu_queue_is_dead(queue))
 		onpu_fence_cancel(queue);
 }
@@ -381,7 +536,7 @@ static void onpu_recovery_pause_queues(struct onpu_device *odev)
 	}
 }
 
-static void onpu_recovery_resume_queues(struct onpu_device *odev, bool lost)
+static void onpu_recovery_unpause_queues(struct onpu_device *odev)
 {
 	struct onpu_queue *queue;
 	unsigned long index;
@@ -389,7 +544,22 @@ static void onpu_recovery_resume_queues(struct onpu_device *odev, bool lost)
 	for (index = 0; (queue = onpu_queue_next(odev, &index)); index++) {
 		if (queue->restore) {
 			queue->restore = false;
-			onpu_recovery_resume_queue(queue, lost);
+			onpu_queue_unpause(queue);
+			onpu_queue_put_active(queue);
+		}
+		onpu_queue_put(queue);
+	}
+}
+
+static void onpu_recovery_resume_queues(struct onpu_device *odev, bool lost, bool restart)
+{
+	struct onpu_queue *queue;
+	unsigned long index;
+
+	for (index = 0; (queue = onpu_queue_next(odev, &index)); index++) {
+		if (queue->restore) {
+			queue->restore = false;
+			onpu_recovery_resume_queue(queue, lost, restart);
 			onpu_queue_unpause(queue);
 			onpu_queue_put_active(queue);
 		}
@@ -424,35 +594,137 @@ static void onpu_recovery_reset_prepare(struct pci_dev *pdev)
 	onpu_irq_disable(odev);
 }
 
-static void onpu_recovery_reset_done(struct pci_dev *pdev)
+/* The card is DOWN, so nobody else touches it; @block is held and @away set. */
+static int onpu_recovery_revive(struct onpu_device *odev, bool restart)
 {
-	struct onpu_device *odev = pci_get_drvdata(pdev);
 	struct onpu_recovery *recovery = odev->recovery;
 	int ret;
 
-	/* While the state is DOWN nobody else touches the card. */
-	pci_set_master(pdev);
+	pci_set_master(to_pci_dev(odev->drm.dev));
 	ret = onpu_recovery_bring_up(odev);
 	if (!ret)
 		ret = onpu_vm_restore_contexts(odev);
 	if (!ret)
 		ret = onpu_migrate_restore(odev);
 	if (ret) {
-		drm_err(&odev->drm, "wedged: the card does not work after the reset: %d\n", ret);
 		mutex_lock(&recovery->lock);
-		onpu_recovery_halt_locked(odev, ONPU_CARD_WEDGED, -EIO);
+		/* Unless it is GONE, then it has been told already. */
+		if (recovery->state == ONPU_CARD_DOWN) {
+			drm_err(&odev->drm, "wedged: the card does not work after the reset: %d\n",
+				ret);
+			onpu_recovery_halt_locked(odev, ONPU_CARD_WEDGED, -EIO);
+		}
 		mutex_unlock(&recovery->lock);
 	}
-	onpu_recovery_resume_queues(odev, ret);
+	onpu_recovery_resume_queues(odev, ret, restart);
 	if (!ret) {
 		mutex_lock(&recovery->lock);
-		WRITE_ONCE(recovery->state, ONPU_CARD_UP);
+		if (recovery->state == ONPU_CARD_DOWN)
+			WRITE_ONCE(recovery->state, ONPU_CARD_UP);
+		else
+			ret = -ENODEV;
 		mutex_unlock(&recovery->lock);
-		drm_info(&odev->drm, "the card works again\n");
 	}
+	if (!ret)
+		drm_info(&odev->drm, "the card works again\n");
+	return ret;
+}
+
+static void onpu_recovery_reset_done(struct pci_dev *pdev)
+{
+	struct onpu_device *odev = pci_get_drvdata(pdev);
+	struct onpu_recovery *recovery = odev->recovery;
+
+	onpu_recovery_revive(odev, false);
+	onpu_recovery_set_away(recovery, false);
+	up_write(&recovery->block);
+}
+
+static void onpu_recovery_count_restart(struct onpu_recovery *recovery)
+{
+	mutex_lock(&recovery->lock);
+	recovery->restarted = jiffies;
+	WRITE_ONCE(recovery->restarts, recovery->restarts + 1);
+	mutex_unlock(&recovery->lock);
+}
+
+/* Restarts a firmware that is dead. Returns whether it was. */
+static bool onpu_recovery_restart_firmware(struct onpu_device *odev)
+{
+	struct onpu_recovery *recovery = odev->recovery;
+	bool restart;
+
+	down_write(&recovery->block);
+	onpu_recovery_set_away(recovery, true);
+	onpu_recovery_pause_queues(odev);
+
+	mutex_lock(&recovery->lock);
+	/* A reset from outside, or an unplug, may have come first. */
+	restart = recovery->state == ONPU_CARD_HALTED;
+	if (restart)
+		WRITE_ONCE(recovery->state, ONPU_CARD_DOWN);
+	mutex_unlock(&recovery->lock);
+
+	if (!restart)
+		onpu_recovery_unpause_queues(odev);
+	else if (!onpu_recovery_revive(odev, true))
+		onpu_recovery_count_restart(recovery);
 
 	onpu_recovery_set_away(recovery, false);
 	up_write(&recovery->block);
+
+	return restart;
+}
+
+/* Tells whoever listens to the kernel's events what became of the card. */
+static void onpu_recovery_tell(struct onpu_device *odev, bool restart)
+{
+	bool lost = onpu_recovery_is_wedged(odev);
+	char *env[2] = {};
+
+	/* As DRM has it for a device that needs somebody to reset it. */
+	env[0] = lost ? "WEDGED=bus-reset" : "ONPU_RESTARTED=1";
+	if (lost || (restart && onpu_recovery_is_up(odev)))
+		kobject_uevent_env(&odev->drm.accel->kdev->kobj, KOBJ_CHANGE, env);
+}
+
+static void onpu_recovery_restart_work(struct work_struct *work)
+{
+	struct onpu_recovery *recovery = container_of(work, struct onpu_recovery, restart_work);
+	struct onpu_device *odev = recovery->odev;
+	bool restart;
+	int idx;
+
+	if (!drm_dev_enter(&odev->drm, &idx))
+		return;
+	restart = onpu_recovery_is_halted(odev) && onpu_recovery_restart_firmware(odev);
+	onpu_recovery_tell(odev, restart);
+	drm_dev_exit(idx);
+}
+
+/* A firmware that stands still is found out when nobody talks to it, too. */
+static void onpu_recovery_heart_work(struct work_struct *work)
+{
+	struct onpu_recovery *recovery = container_of(to_delayed_work(work), struct onpu_recovery,
+						      heart_work);
+	unsigned long limit = msecs_to_jiffies(onpu_mbox_timeout_ms());
+	struct onpu_device *odev = recovery->odev;
+	u32 beat;
+	int idx;
+
+	if (!drm_dev_enter(&odev->drm, &idx))
+		return;
+	/* During a reset from outside nobody reads. */
+	beat = onpu_recovery_is_up(odev) ? onpu_read32(odev, ONPU_REG_HEARTBEAT) :
+					   recovery->heart.beat + 1;
+	if (beat != recovery->heart.beat) {
+		recovery->heart.beat = beat;
+		recovery->heart.since = jiffies;
+	} else if (beat != ~0u && time_after(jiffies, recovery->heart.since + limit)) {
+		onpu_recovery_restart(odev, "the firmware's heart stands still");
+	}
+	queue_delayed_work(recovery->restart_wq, &recovery->heart_work, max(limit / 4, 1ul));
+	drm_dev_exit(idx);
 }
 
 /** onpu_pci_error_handlers - what the PCI core calls around a reset */
@@ -483,7 +755,7 @@ void onpu_recovery_prepare_unplug(struct onpu_device *odev)
 	onpu_recovery_halt_locked(odev, ONPU_CARD_GONE, -ENODEV);
 	mutex_unlock(&recovery->lock);
 
-	onpu_recovery_end_queues(odev, &onpu_death_unplugged);
+	onpu_recovery_end_queues(odev, &onpu_death_unplugged, true);
 	onpu_wait_wake(odev);
 }
 
@@ -503,15 +775,19 @@ void onpu_recovery_unplug(struct onpu_device *odev)
 	mutex_unlock(&recovery->lock);
 	onpu_irq_disable(odev);
 
-	onpu_recovery_end_queues(odev, &onpu_death_unplugged);
+	onpu_recovery_end_queues(odev, &onpu_death_unplugged, true);
 	flush_workqueue(recovery->wq);
+	cancel_delayed_work_sync(&recovery->heart_work);
+	cancel_work_sync(&recovery->restart_work);
 }
 
 static void onpu_recovery_fini(struct drm_device *drm, void *data)
 {
 	struct onpu_recovery *recovery = data;
 
+	cancel_delayed_work_sync(&recovery->heart_work);
 	destroy_workqueue(recovery->wq);
+	destroy_workqueue(recovery->restart_wq);
 	mutex_destroy(&recovery->lock);
 }
 
@@ -523,16 +799,29 @@ static int onpu_recovery_alloc(struct onpu_device *odev)
 	if (!recovery)
 		return -ENOMEM;
 
+	recovery->ring = drmm_kmalloc(&odev->drm, sizeof(struct onpu_packet) << ONPU_RING_ORDER,
+				      GFP_KERNEL);
+	if (!recovery->ring)
+		return -ENOMEM;
+
 	recovery->wq = alloc_ordered_workqueue("onpu-recovery-%s", WQ_MEM_RECLAIM,
 					       dev_name(odev->drm.dev));
 	if (!recovery->wq)
 		return -ENOMEM;
+	recovery->restart_wq = alloc_workqueue("onpu-restart-%s", WQ_UNBOUND, 0,
+					       dev_name(odev->drm.dev));
+	if (!recovery->restart_wq) {
+		destroy_workqueue(recovery->wq);
+		return -ENOMEM;
+	}
 	recovery->odev = odev;
 	init_rwsem(&recovery->block);
 	init_rwsem(&recovery->touch);
 	init_waitqueue_head(&recovery->back);
 	mutex_init(&recovery->lock);
 	INIT_WORK(&recovery->wedge_work, onpu_recovery_wedge_work);
+	INIT_WORK(&recovery->restart_work, onpu_recovery_restart_work);
+	INIT_DELAYED_WORK(&recovery->heart_work, onpu_recovery_heart_work);
 	odev->recovery = recovery;
 
 	return drmm_add_action_or_reset(&odev->drm, onpu_recovery_fini, recovery);
@@ -573,6 +862,10 @@ int onpu_recovery_init(struct onpu_device *odev)
 	else
 		WRITE_ONCE(odev->recovery->state, ONPU_CARD_UP);
 	mutex_unlock(&odev->recovery->lock);
+	if (!ret) {
+		odev->recovery->heart.since = jiffies;
+		queue_delayed_work(odev->recovery->restart_wq, &odev->recovery->heart_work, 0);
+	}
 
 	return ret;
 }

@@ -20,10 +20,14 @@ void onpu_recovery_touch(struct onpu_device *odev);
 void onpu_recovery_untouch(struct onpu_device *odev);
 void onpu_recovery_exit(struct onpu_device *odev);
 
-void onpu_recovery_wedge(struct onpu_device *odev, const char *why);
+void onpu_recovery_restart(struct onpu_device *odev, const char *why);
 void onpu_recovery_stop_card(struct onpu_device *odev, const char *why);
+void onpu_recovery_wedge_card(struct onpu_device *odev, const char *why);
 void onpu_recovery_flush(struct onpu_device *odev);
+void onpu_recovery_sync(struct onpu_device *odev);
 bool onpu_recovery_is_up(struct onpu_device *odev);
+bool onpu_recovery_is_halted(struct onpu_device *odev);
+u32 onpu_recovery_restarts(struct onpu_device *odev);
 bool onpu_recovery_is_gone(struct onpu_device *odev);
 bool onpu_recovery_is_wedged(struct onpu_device *odev);
 struct workqueue_struct *onpu_recovery_wq(struct onpu_device *odev);

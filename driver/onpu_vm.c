@@ -437,7 +437,7 @@ static struct onpu_vm *vm_create_for_user(struct onpu_device *odev, u32 flags)
 	return ERR_PTR(-ENOMEM);
 }
 
-/* Creates an address space, making room for its page tables. */
+/* Creates an address space, making room for its page tables, again after a restart. */
 static struct onpu_vm *vm_find_room(struct onpu_device *odev, u32 flags)
 {
 	struct onpu_room room;
@@ -450,7 +450,7 @@ static struct onpu_vm *vm_find_room(struct onpu_device *odev, u32 flags)
 
 	do {
 		vm = vm_create_for_user(odev, flags);
-	} while (IS_ERR(vm) && onpu_room_retry(&room, PTR_ERR(vm)));
+	} while (IS_ERR(vm) && (PTR_ERR(vm) == -EAGAIN || onpu_room_retry(&room, PTR_ERR(vm))));
 	onpu_room_end(&room);
 
 	return vm;

@@ -104,7 +104,16 @@ bool onpu_recovery_is_wedged(struct onpu_device *odev)
 	return false;
 }
 
-void onpu_recovery_wedge(struct onpu_device *odev, const char *why)
+bool onpu_recovery_is_halted(struct onpu_device *odev)
+{
+	return false;
+}
+
+void onpu_recovery_sync(struct onpu_device *odev)
+{
+}
+
+void onpu_recovery_restart(struct onpu_device *odev, const char *why)
 {
 }
 

@@ -173,8 +173,8 @@ struct drm_onpu_query_firmware {
 	__u8 build_id[32];
 	/** @heartbeat: counter that a live firmware advances */
 	__u32 heartbeat;
-	/** @pad: zero */
-	__u32 pad;
+	/** @restarts: times that the driver restarted a dead firmware (1.3) */
+	__u32 restarts;
 };
 
 /** struct drm_onpu_query_limits - caps that the driver enforces */
