@@ -28,6 +28,10 @@ struct job_test {
 	struct onpu_queue_page page;
 	/* what the doorbell said last */
 	u32 doorbell;
+	/* jobs in the ring that have not ended */
+	u32 count;
+	/* for onpu_job_rewind() */
+	struct onpu_packet moved[RING_PACKETS];
 };
 
 /* What the source calls of the other files. */
@@ -53,6 +57,11 @@ int onpu_fence_begin(struct onpu_fence *fence)
 
 void onpu_fence_process(struct onpu_queue *queue)
 {
+}
+
+u32 onpu_fence_count(struct onpu_queue *queue)
+{
+	return container_of(queue, struct job_test, queue)->count;
 }
 
 void onpu_fence_adopt(struct onpu_fence *fence, struct drm_sched_fence *s_fence)
@@ -199,6 +208,35 @@ static void jobs_go_together(struct kunit *test)
 	}
 }
 
+/* Those that have not ended stand at the start then, in their order, wherever they were. */
+static void jobs_move_to_the_start(struct kunit *test)
+{
+	struct job_test *t = test->priv;
+	u32 tails[] = { 0, 8, RING_PACKETS - 4, 0u - 8 }, i, j;
+
+	for (i = 0; i < ARRAY_SIZE(tails); i++) {
+		fill_ring(test, tails[i], 77, 5);
+		t->count = 3;
+		onpu_job_rewind(&t->queue, t->moved);
+		KUNIT_EXPECT_EQ(test, t->queue.ring.tail, 3 * ONPU_JOB_PACKETS);
+		for (j = 0; j < t->count; j++) {
+			struct onpu_packet *p = t->ring + j * ONPU_JOB_PACKETS;
+
+			KUNIT_EXPECT_EQ(test, p[0].opcode, ONPU_OP_TIMESTAMP);
+			KUNIT_EXPECT_EQ(test, p[3].signal.value, 77 + 2 + j);
+		}
+	}
+	/* A full ring, and an empty one. */
+	fill_ring(test, 12, 1, ONPU_RING_JOBS_MAX);
+	t->count = ONPU_RING_JOBS_MAX;
+	onpu_job_rewind(&t->queue, t->moved);
+	for (j = 0; j < t->count; j++)
+		KUNIT_EXPECT_EQ(test, t->ring[j * ONPU_JOB_PACKETS + 3].signal.value, 1 + j);
+	t->count = 0;
+	onpu_job_rewind(&t->queue, t->moved);
+	KUNIT_EXPECT_EQ(test, t->queue.ring.tail, 0);
+}
+
 static void a_job_fits_no_more_than_its_place(struct kunit *test)
 {
 	struct job_test *t = test->priv;
@@ -251,6 +289,7 @@ static struct kunit_case job_cases[] = {
 	KUNIT_CASE(the_ring_wraps),
 	KUNIT_CASE(the_counter_wraps),
 	KUNIT_CASE(jobs_go_together),
+	KUNIT_CASE(jobs_move_to_the_start),
 	KUNIT_CASE(a_job_fits_no_more_than_its_place),
 	KUNIT_CASE(places_are_counted),
 	KUNIT_CASE(a_dead_queue_gives_places_back),
