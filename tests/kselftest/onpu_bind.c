@@ -258,7 +258,7 @@ static double bind_ns(struct onpu_env *env, const struct drm_onpu_bind_op *ops, 
 	};
 	double best = 1e18;
 
-	for (int round = 0; round < 5; round++) {
+	for (unsigned int round = 0; round < onpu_rounds(5, 1); round++) {
 		int64_t start = onpu_now();
 
 		for (uint32_t i = 0; i < count; i += at_once)
@@ -279,7 +279,7 @@ TEST_F_TIMEOUT(bind, cost_of_operations, 120)
 	struct drm_onpu_bo_info info = { .handle = self->bo[0] };
 	double call = 1e18, single, array;
 
-	for (int round = 0; round < 5; round++) {
+	for (unsigned int round = 0; round < onpu_rounds(5, 1); round++) {
 		int64_t start = onpu_now();
 
 		for (int i = 0; i < 1024; i++) {

@@ -164,9 +164,10 @@ class SessionTest(unittest.TestCase):
             return ""
 
     def test_programs(self):
-        session = vmtests.Session(None, ["k/a", "k/b"], slow=4)
+        session = vmtests.Session(None, ["k/a", "k/b"], slow=4, limits={"k/b": 7})
         session.machine, ended = self.Machine(), []
-        self.assertEqual(session.limit, 4 * vmtests.TEST_SECONDS)
+        self.assertEqual(session.seconds("k/a"), 4 * vmtests.TEST_SECONDS)
+        self.assertEqual(session.seconds("k/b"), 7)
         session.feed(b"noise\n@@begin k/a\n1..2\nok 1 x\nok ", ended.append)
         session.feed(b"2 y\n\n@@end k/a 0\n@@begin k/b\n", ended.append)
         self.assertEqual(len(ended), 1)
@@ -181,9 +182,9 @@ class SessionTest(unittest.TestCase):
 class MachinesTest(unittest.TestCase):
     """Which programs run on which machine"""
 
-    def runs(self, names, last=()):
+    def runs(self, names, last=(), **how):
         config = vmtests.Config(log="log", guest_errors="card")
-        suite = vmtests.Suite(report.Report(io.StringIO()), "debug", config, last=last)
+        suite = vmtests.Suite(report.Report(io.StringIO()), "debug", config, last=last, **how)
         seen = []
         suite._run = lambda waiting: seen.append((suite.config.vram, waiting))
         suite.run(names)
@@ -200,6 +201,11 @@ class MachinesTest(unittest.TestCase):
         self.assertEqual(self.runs(["k/b_small"], ["d/health"]),
                          [("64M", ["k/b_small", "d/health"])])
         self.assertEqual(self.runs([], ["d/health"]), [("4G", ["d/health"])])
+
+    def test_all_small(self):
+        self.assertEqual(self.runs(["k/a", "k/b_small"], ["d/health"], all_small=True),
+                         [("64M", ["k/a", "k/b_small", "d/health"])])
+        self.assertEqual(self.runs([], ["d/health"], all_small=True), [("64M", ["d/health"])])
 
 
 class LogTest(unittest.TestCase):

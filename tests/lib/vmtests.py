@@ -47,9 +47,10 @@ class Ended:
 class Session:
     """One boot: feeds on the guest's output and knows which test is running."""
 
-    def __init__(self, config, names, slow=1):
+    def __init__(self, config, names, slow=1, env=None, limits=None):
         self.config, self.waiting = config, list(names)
-        self.slow, self.limit = slow, TEST_SECONDS * slow
+        self.env = {**({"ONPU_SLOW": slow} if slow > 1 else {}), **(env or {})}
+        self.limit, self.limits = TEST_SECONDS * slow, limits or {}
         self.current, self.text, self.buffer = None, [], b""
         self.since, self.since_cpu = time.monotonic(), 0.0
         self.times = []             # (case, CPU seconds) of the running program
@@ -99,11 +100,16 @@ class Session:
                 self._time_case(line)
                 self._inject(line)
 
+    def seconds(self, name):
+        """How long a program may take."""
+        return self.limits.get(name, self.limit)
+
     def run(self, done):
         """Boot and run what waits. Returns None, or why the machine ended early."""
-        told = f"ONPU_SLOW={self.slow} " if self.slow > 1 else ""
-        command = f"{told}vm-run-tests {self.limit} " + " ".join(self.waiting)
-        limit = 60 + sum(self.limit + 10 for _ in self.waiting)
+        told = "".join(f"{name}={value} " for name, value in self.env.items())
+        command = f"{told}vm-run-tests " + " ".join(f"{self.seconds(name)}:{name}"
+                                                    for name in self.waiting)
+        limit = 60 + sum(self.seconds(name) + 10 for name in self.waiting)
         with Machine(self.config) as machine:
             self.machine = machine
             machine.handlers["out"] = lambda data: self.feed(data, done)
@@ -122,7 +128,7 @@ class Session:
         original = machine.serve
 
         def serve(seconds):
-            if self.current and time.monotonic() - self.since > self.limit + 30:
+            if self.current and time.monotonic() - self.since > self.seconds(self.current) + 30:
                 machine.serve = original
                 machine.report_blocked()
                 raise VmError(f"{self.current} hangs and cannot be ended")
@@ -157,12 +163,15 @@ class Suite:
     """Runs programs over as many boots as it takes and reports them.
 
     slow multiplies a program's time limit, and the program is told; one in must_run fails when
-    it skips anything; those in last end each machine's run.
+    it skips anything; those in last end each machine's run. With all_small, all run on small cards.
+    env is what else the programs are told, limits the seconds of those that may take longer.
     """
 
-    def __init__(self, report, title, config, slow=1, must_run=(), last=(), show_times=False):
+    def __init__(self, report, title, config, slow=1, must_run=(), last=(), show_times=False,
+                 all_small=False, env=None, limits=None):
         self.report, self.title, self.config = report, title, config
         self.slow, self.must_run, self.last = slow, must_run, list(last)
+        self.all_small, self.env, self.limits = all_small, env, limits
         self.show_times = show_times
         self.allow_kernel, self.ended = {}, []
 
@@ -198,11 +207,11 @@ class Suite:
 
     def run(self, names):
         """Runs the programs, those that ask for small cards in a machine of their own."""
-        small = [n for n in names if n.endswith("_small")]
+        small = names if self.all_small else [n for n in names if n.endswith("_small")]
         large = [n for n in names if n not in small]
-        if large or not small:
+        if large or not (small or self.all_small):
             self._run(large + self.last)
-        if not small:
+        if not (small or self.all_small):
             return
         config = self.config
         self.config = Config(**{**vars(config), **SMALL_CARDS,
@@ -221,7 +230,7 @@ class Suite:
             for path in (log, card):
                 path.write_bytes(b"")
             config = Config(**{**vars(self.config), "log": log, "guest_errors": card})
-            session = Session(config, waiting, self.slow)
+            session = Session(config, waiting, self.slow, self.env, self.limits)
             died = session.run(self._judge)
             text = log.read_text(encoding="utf-8", errors="replace")
             self._judge_kernel_log(text)
