@@ -7,7 +7,7 @@
 #	alternative.sh SCRIPT LIBRARY
 set -eu
 command -v update-alternatives > /dev/null || exit 77
-script=$1 library=$2
+script=$(readlink -f "$1") library=$(readlink -f "$2")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/alt" "$work/admin" "$work/lib"
@@ -25,7 +25,7 @@ points_to()	# path
 # shellcheck disable=SC2086 # words
 {
 	update-alternatives $options --install "$BLAS_LINK" $name "$work/other" 10
-	"$script" install "$library" $options
+	(cd "${library%/*}" && "$script" install "${library##*/}" $options)
 	points_to "$work/other"
 	update-alternatives $options --set $name "$library"
 	points_to "$library"
