@@ -48,9 +48,10 @@ echo "1..6"
 grep -q '^ debug_locks: *1$' /proc/lockdep_stats
 result $? "lockdep has not switched itself off"
 taint=$(cat /proc/sys/kernel/tainted)
-# Bits 7 and 9: the kernel died, or warned.
-[ $((taint & 0x280)) = 0 ]
-result $? "not tainted by a warning ($taint)"
+# Bits 5 and 7: a page was bad, or the kernel died. Warnings are the runner's to judge, by the kernel's
+# log: some tests provoke them.
+[ $((taint & 0xa0)) = 0 ]
+result $? "not tainted by a death ($taint)"
 no_leaks
 result $? "no leaks with the driver loaded"
 unload

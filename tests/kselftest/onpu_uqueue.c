@@ -415,7 +415,9 @@ TEST_F_TIMEOUT(uq, reset_of_the_function, 60)
 		uq_destroy(&q);
 		/* The address space is as it was. */
 		ASSERT_EQ(0, uq_create(&self->env, &q, 4, DRM_ONPU_BO_VRAM, 0));
-		ASSERT_EQ(0, uq_run(&q));
+		ASSERT_EQ(0, uq_run(&q)) {
+			TH_LOG("round %d, flags %x", i, uq_flags(&q));
+		}
 		uq_destroy(&q);
 	}
 }
