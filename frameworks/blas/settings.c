@@ -26,12 +26,19 @@ static struct blas_settings settings;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int log_fd = -1;
 
-/* A copy: the program may change its environment. */
 static const char *env(const char *name)
 {
 	const char *value = secure_getenv(name);
 
-	return value && *value ? strdup(value) : NULL;
+	return value && *value ? value : NULL;
+}
+
+/* What is read later: the program may change its environment. */
+static const char *env_copy(const char *name)
+{
+	const char *value = env(name);
+
+	return value ? strdup(value) : NULL;
 }
 
 static unsigned int read_slices(const char *text)
@@ -76,9 +83,9 @@ static void read_settings(void)
 	settings.always = min && side <= 0;
 	settings.min_work = side > 0 ? side * side * side : 0;
 	settings.slices = read_slices(env("ACCEL_BLAS_DGEMM"));
-	settings.next = env("ACCEL_BLAS_NEXT");
-	settings.device = env("ACCEL_BLAS_DEVICE");
-	settings.model = env("ACCEL_BLAS_MODEL");
+	settings.next = env_copy("ACCEL_BLAS_NEXT");
+	settings.device = env_copy("ACCEL_BLAS_DEVICE");
+	settings.model = env_copy("ACCEL_BLAS_MODEL");
 	open_log(env("ACCEL_BLAS_LOG"));
 }
 
