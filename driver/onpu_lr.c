@@ -462,6 +462,29 @@ void onpu_lr_remove_queue(struct onpu_lr *lr, bool user)
 }
 
 /**
+ * onpu_lr_restore() - tell the firmware the context again
+ * @lr: long-running address space
+ * @root: address of its page table
+ *
+ * The firmware has forgotten all contexts, and that this one was suspended. Its queues
+ * of user space are dead, or about to be: those that come find it running.
+ *
+ * Return: 0 or a negative error.
+ */
+int onpu_lr_restore(struct onpu_lr *lr, u64 root)
+{
+	int ret;
+
+	mutex_lock(&lr->lock);
+	ret = onpu_mbox_ctx_create(lr->odev, onpu_vm_asid(lr->vm), root);
+	lr->suspended = false;
+	WRITE_ONCE(lr->dozing, false);
+	mutex_unlock(&lr->lock);
+
+	return ret;
+}
+
+/**
  * onpu_lr_create() - make an address space long-running
  * @vm: address space, new
  * @odev: card

@@ -19,6 +19,7 @@ int onpu_lr_add_queue(struct onpu_lr *lr, bool user);
 void onpu_lr_remove_queue(struct onpu_lr *lr, bool user);
 void onpu_lr_wake(struct onpu_lr *lr);
 void onpu_lr_validate(struct onpu_lr *lr);
+int onpu_lr_restore(struct onpu_lr *lr, u64 root);
 void onpu_lr_forget(struct dma_resv *resv);
 
 #endif /* __ONPU_LR_H__ */

@@ -466,10 +466,13 @@ int onpu_vm_restore_contexts(struct onpu_device *odev)
 {
 	struct onpu_vm *vm;
 	int ret = 0;
+	u64 root;
 
 	mutex_lock(&odev->vms.lock);
 	list_for_each_entry(vm, &odev->vms.list, link) {
-		ret = onpu_mbox_ctx_create(odev, vm->pgt.asid, onpu_pgtable_root(&vm->pgt));
+		root = onpu_pgtable_root(&vm->pgt);
+		ret = vm->lr ? onpu_lr_restore(vm->lr, root) :
+			       onpu_mbox_ctx_create(odev, vm->pgt.asid, root);
 		if (ret)
 			break;
 	}

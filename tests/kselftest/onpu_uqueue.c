@@ -548,6 +548,33 @@ TEST_F_TIMEOUT(uq, idle_memory_stays_away, 60)
 	uq_destroy(&other);
 }
 
+/* The card's firmware forgets in a reset that it was suspended; so must the driver. */
+TEST_F_TIMEOUT(uq, reset_while_it_dozes, 60)
+{
+	char path[512], reset[600];
+	struct onpu_buf buf;
+	struct uq q;
+
+	ASSERT_EQ(0, onpu_sysfs(self->env.fd, path, sizeof(path)));
+	snprintf(reset, sizeof(reset), "%s/reset", path);
+	ASSERT_EQ(0, onpu_buf_new(&self->env, MIB(1), DRM_ONPU_BO_VRAM, &buf));
+	uq_add(&self->q, pkt_fill(buf.va, MIB(1), 1));
+	ASSERT_EQ(0, uq_run(&self->q));
+	for (uint32_t i = 2; i < 6; i++) {
+		ASSERT_EQ(0, advise(self->env.fd, buf.handle, DRM_ONPU_ADVISE_EVICT));
+		usleep(20000);
+		ASSERT_EQ(DRM_ONPU_REGION_SYSTEM, region(self->env.fd, buf.handle));
+		ASSERT_EQ(0, onpu_write_file(reset, "1"));
+		ASSERT_EQ(0, uq_create(&self->env, &q, 4, DRM_ONPU_BO_VRAM, 0));
+		uq_add(&q, pkt_fill(buf.va, MIB(1), i));
+		ASSERT_EQ(0, uq_run(&q)) TH_LOG("round %u, flags %u", i, uq_flags(&q));
+		EXPECT_EQ(DRM_ONPU_REGION_VRAM, region(self->env.fd, buf.handle));
+		EXPECT_EQ(i, ((volatile uint32_t *)buf.cpu)[7]);
+		uq_destroy(&q);
+	}
+	onpu_buf_free(&self->env, &buf);
+}
+
 /* Doorbells rung while memory is moved away all the time: none is lost. */
 TEST_F_TIMEOUT(uq, rung_while_it_dozes, 60)
 {
