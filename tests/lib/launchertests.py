@@ -4,7 +4,6 @@ the machine's failures from the command's. Each case is a boot of its own."""
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
@@ -39,32 +38,31 @@ def _children(pid):
 
 
 def _qemu_of(process):
-    """The process id of the QEMU that a launcher has started."""
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        for pid in _children(process.pid):
-            if Path(f"/proc/{pid}/comm").read_text(encoding="ascii").startswith("qemu"):
-                return pid
-        time.sleep(0.1)
+    """The process id of the QEMU that a launcher has started, or None."""
+    for pid in _children(process.pid):
+        if Path(f"/proc/{pid}/comm").read_text(encoding="ascii").startswith("qemu"):
+            return pid
     return None
 
 
 def _crash(report):
-    """QEMU ends by a signal."""
+    """QEMU ends by a signal, when the command runs: one that dies before is started again."""
     name = "launcher: QEMU's crash"
-    with subprocess.Popen([VM, "--", "sleep", "1000"], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        pid = _qemu_of(process)
+    with subprocess.Popen([VM, "--timeout", str(SECONDS), "--", "sh", "-c", "echo up; sleep 1000"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True) as process:
+        said = process.stdout.readline()
+        pid = _qemu_of(process) if said == "up\n" else None
         if pid:
-            time.sleep(0.5)
             os.kill(pid, signal.SIGKILL)
-        else:
+        try:
+            said += process.communicate(timeout=SECONDS)[0]
+        except subprocess.TimeoutExpired:
             process.kill()
-        said = process.communicate(timeout=SECONDS)[0]
-        if process.returncode == 252:
+        if pid and process.wait() == 252:
             report.ok(name)
         else:
-            report.fail(f"{name}: status {process.returncode}, expected 252", said)
+            report.fail(f"{name}: status {process.wait()}, expected 252", said)
 
 
 def run(report):
