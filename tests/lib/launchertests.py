@@ -4,6 +4,7 @@ the machine's failures from the command's. Each case is a boot of its own."""
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
@@ -40,8 +41,9 @@ def _children(pid):
 def _qemu_of(process):
     """The process id of the QEMU that a launcher has started, or None."""
     for pid in _children(process.pid):
-        if Path(f"/proc/{pid}/comm").read_text(encoding="ascii").startswith("qemu"):
-            return pid
+        with suppress(FileNotFoundError):   # one that has just ended
+            if Path(f"/proc/{pid}/comm").read_text(encoding="ascii").startswith("qemu"):
+                return pid
     return None
 
 
