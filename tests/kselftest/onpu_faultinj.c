@@ -27,11 +27,15 @@
 /* A call that fails this often has no end. */
 #define MOST 3000
 
-/* Large allocations that fail are said by the kernel, with a trace. */
+/*
+ * Large allocations that fail are said by the kernel, with a trace. And when an interrupt comes
+ * without its files in /proc, that they are not there is a warning when it goes.
+ */
 static void __attribute__((constructor)) announce(void)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	printf("# expect-kernel: Call Trace|page allocation failure|vmalloc error\n");
+	printf("# expect-kernel: Call Trace|page allocation failure|vmalloc error|"
+	       "fs/proc/generic.c.*remove_proc_entry\n");
 }
 
 /* ---- injection ----------------------------------------------------------- */

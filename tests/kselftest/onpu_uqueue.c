@@ -416,7 +416,13 @@ TEST_F_TIMEOUT(uq, reset_of_the_function, 60)
 		/* The address space is as it was. */
 		ASSERT_EQ(0, uq_create(&self->env, &q, 4, DRM_ONPU_BO_VRAM, 0));
 		ASSERT_EQ(0, uq_run(&q)) {
-			TH_LOG("round %d, flags %x", i, uq_flags(&q));
+			struct drm_onpu_queue_get_state state;
+
+			onpu_queue_state(self->env.fd, q.args.id, &state);
+			TH_LOG("round %d: flags %x, error %u, %x at %#llx", i, state.flags, state.error,
+			       state.fault_info, (unsigned long long)state.fault_va);
+			TH_LOG("ring %#llx, consumer %llu, tail %u", (unsigned long long)q.mem.va,
+			       (unsigned long long)q.ctl->consumer, q.tail);
 		}
 		uq_destroy(&q);
 	}
