@@ -235,7 +235,14 @@ TEST_F_TIMEOUT(many, all_queues_of_the_card, 115)
 	unsigned int created = 0;
 	pid_t pids[PROCESSES];
 	uint64_t jobs = 0, mean[4];
-	int status;
+	int status, fd = onpu_open();
+	uint64_t size;
+
+	ASSERT_GE(fd, 0);
+	size = onpu_memory(fd).vram_size;
+	close(fd);
+	if (size < MIB(256))
+		SKIP(return, "the state of so many queues takes more memory than the card has");
 
 	for (unsigned int i = 0; i < PROCESSES; i++) {
 		pids[i] = fork();
@@ -244,12 +251,15 @@ TEST_F_TIMEOUT(many, all_queues_of_the_card, 115)
 		ASSERT_GT(pids[i], 0);
 	}
 	for (unsigned int i = 0; i < PROCESSES; i++) {
-		ASSERT_EQ(pids[i], waitpid(pids[i], &status, 0));
+		/* Whichever ends first. */
+		ASSERT_LT(0, waitpid(-1, &status, 0));
 		EXPECT_EQ(0, status) {
 			/* The others wait for it. */
-			for (unsigned int j = i + 1; j < PROCESSES; j++)
+			for (unsigned int j = 0; j < PROCESSES; j++)
 				kill(pids[j], SIGKILL);
 		}
+	}
+	for (unsigned int i = 0; i < PROCESSES; i++) {
 		created += self->board->created[i];
 		jobs += self->board->jobs[i];
 	}
