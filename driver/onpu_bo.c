@@ -304,12 +304,13 @@ int onpu_ttm_init(struct onpu_device *odev)
  * @odev: card; it does no DMA any more
  *
  * The DMA mappings of system memory must not outlive the binding. CPU mappings
- * fault to a dummy page by now.
+ * fault to a dummy page by now. Not by ttm_device_clear_dma_mappings(), which goes round for
+ * ever when it meets an object that is just being freed.
  */
 void onpu_ttm_unplug(struct onpu_device *odev)
 {
 	onpu_ext_unplug(odev);
-	ttm_device_clear_dma_mappings(&odev->ttm);
+	onpu_tt_unplug(odev);
 }
 
 /**

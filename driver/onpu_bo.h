@@ -50,11 +50,6 @@ struct onpu_bo {
 	/** @ext: memory from elsewhere that it stands for, or NULL */
 	struct onpu_ext *ext;
 	/**
-	 * @dma_buf_maps: mappings of its pages by other devices and by the kernel;
-	 * changes with the reservation held
-	 */
-	atomic_t dma_buf_maps;
-	/**
 	 * @kmap: CPU pointer of a kernel buffer object, else NULL. Valid
 	 * between drm_dev_enter() and drm_dev_exit() only.
 	 */

@@ -124,6 +124,11 @@ static inline int onpu_compat_gpuvm_sm_map(struct drm_gpuvm *gpuvm, void *priv,
 #define drm_gpuvm_bo_obtain_locked	drm_gpuvm_bo_obtain
 #endif
 
+/* Where it says nothing, it is. */
+#if !ONPU_HAVE_WQ_PERCPU
+#define WQ_PERCPU	0
+#endif
+
 #if !ONPU_HAVE_GEM_OBJECT_ACTIVE
 #define DRM_GEM_OBJECT_ACTIVE	0
 #endif

@@ -186,6 +186,7 @@ static void device_fini(struct drm_device *drm, void *arg)
 
 	drm_WARN_ON(drm, !list_empty(&odev->vms.list));
 	drm_WARN_ON(drm, !list_empty(&odev->ext.list));
+	mutex_destroy(&odev->tts.lock);
 	mutex_destroy(&odev->ext.lock);
 	ida_destroy(&odev->vms.asids);
 	mutex_destroy(&odev->vms.lock);
@@ -196,6 +197,8 @@ static int device_init_locks(struct onpu_device *odev)
 	spin_lock_init(&odev->tlb.lock);
 	init_waitqueue_head(&odev->waiters);
 	init_rwsem(&odev->room);
+	mutex_init(&odev->tts.lock);
+	INIT_LIST_HEAD(&odev->tts.list);
 	mutex_init(&odev->ext.lock);
 	INIT_LIST_HEAD(&odev->ext.list);
 	mutex_init(&odev->vms.lock);

@@ -139,6 +139,16 @@ struct onpu_device {
 	/** @ttm: buffer-object device */
 	struct ttm_device ttm;
 
+	/** @tts: pages that are mapped for the card */
+	struct {
+		/** @tts.lock: protects the rest */
+		struct mutex lock;
+		/** @tts.list: all that are */
+		struct list_head list;
+		/** @tts.gone: no more, for the card goes */
+		bool gone;
+	} tts;
+
 	/** @room: looking for room for buffer objects, see onpu_place.c */
 	struct rw_semaphore room;
 

@@ -115,8 +115,6 @@ static struct sg_table *prime_map_pages(struct dma_buf_attachment *attach, struc
 		return ERR_PTR(ret);
 	}
 
-	/* From here on the pages outlive this card. */
-	atomic_inc(&bo->dma_buf_maps);
 	return sgt;
 }
 
@@ -140,12 +138,9 @@ static struct sg_table *prime_map_dma_buf(struct dma_buf_attachment *attach,
 static void prime_unmap_dma_buf(struct dma_buf_attachment *attach, struct sg_table *sgt,
 				enum dma_data_direction dir)
 {
-	struct onpu_bo *bo = to_onpu_bo(attach->dmabuf->priv);
-
 	dma_unmap_sgtable(attach->dev, sgt, dir, DMA_ATTR_SKIP_CPU_SYNC);
 	sg_free_table(sgt);
 	kfree(sgt);
-	atomic_dec(&bo->dma_buf_maps);
 }
 
 static const struct dma_buf_ops prime_ops = {
@@ -224,8 +219,6 @@ int onpu_prime_vmap(struct drm_gem_object *obj, struct iosys_map *map)
 	ret = drm_gem_ttm_vmap(obj, map);
 	if (ret)
 		ttm_bo_unpin(&bo->ttm);
-	else
-		atomic_inc(&bo->dma_buf_maps);
 	return ret;
 }
 
@@ -238,7 +231,6 @@ void onpu_prime_vunmap(struct drm_gem_object *obj, struct iosys_map *map)
 {
 	struct onpu_bo *bo = to_onpu_bo(obj);
 
-	atomic_dec(&bo->dma_buf_maps);
 	drm_gem_ttm_vunmap(obj, map);
 	ttm_bo_unpin(&bo->ttm);
 }

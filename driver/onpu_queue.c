@@ -1338,7 +1338,7 @@ int onpu_queue_mgr_init(struct onpu_device *odev)
 		return -ENOMEM;
 
 	/* Not unbound: another CPU may have to be woken first, which takes longer than a job. */
-	mgr->wq = alloc_workqueue("onpu-sched-%s", WQ_MEM_RECLAIM | WQ_HIGHPRI, 0,
+	mgr->wq = alloc_workqueue("onpu-sched-%s", WQ_MEM_RECLAIM | WQ_HIGHPRI | WQ_PERCPU, 0,
 				  dev_name(odev->drm.dev));
 	if (!mgr->wq)
 		return -ENOMEM;

@@ -10,15 +10,15 @@
  * Either way &ttm_tt.dma_address has the address of each page while it is
  * populated.
  *
- * When the card goes, its DMA mappings have to, but another device may have the
- * pages of an exported object mapped. Those pages stay until the object is freed,
- * which that device's attachment prevents as long as it lasts.
+ * When the card goes, its DMA mappings have to. The pages stay until the object is
+ * freed, for another device may have those of an exported object mapped.
  *
  * Memory is coherent and mapped for as long as it is there, perhaps by several
  * devices at once, so no mapping and unmapping synchronises anything.
  *
- * Locking: TTM calls with the reservation of the object held, except when the
- * card goes; then nobody else populates any more.
+ * Locking: TTM calls with the reservation of the object held. &onpu_device.tts.lock
+ * makes the end of a mapping one step for who frees pages and who takes the card
+ * away; it is a leaf, and nothing is allocated under it.
  */
 
 #include <linux/dma-mapping.h>
@@ -46,8 +46,8 @@ struct onpu_tt {
 	struct onpu_bo *bo;
 	/** @sgt: the pages as mapped for the card, or NULL */
 	struct sg_table *sgt;
-	/** @kept: not populated any more, but the pages are still there */
-	bool kept;
+	/** @link: in &onpu_device.tts.list while mapped */
+	struct list_head link;
 };
 
 static struct onpu_tt *to_onpu_tt(struct ttm_tt *tt)
@@ -76,6 +76,7 @@ struct ttm_tt *onpu_tt_create(struct ttm_buffer_object *tbo, u32 page_flags)
 	if (!otm)
 		return NULL;
 	otm->bo = ttm_to_onpu_bo(tbo);
+	INIT_LIST_HEAD(&otm->link);
 
 	/* TTM's pool maps page by page where it is given room for addresses. */
 	if (page_flags & TTM_TT_FLAG_EXTERNAL)
@@ -99,8 +100,6 @@ void onpu_tt_destroy(struct ttm_device *bdev, struct ttm_tt *tt)
 {
 	struct onpu_tt *otm = to_onpu_tt(tt);
 
-	if (otm->kept)
-		ttm_pool_free(&bdev->pool, tt);
 	ttm_tt_fini(tt);
 	kfree(otm);
 }
@@ -125,6 +124,11 @@ static int tt_fill_addresses(const struct sg_table *sgt, dma_addr_t *addr, unsig
 	return n == pages ? 0 : -EINVAL;
 }
 
+static struct onpu_device *tt_device(struct onpu_tt *otm)
+{
+	return to_onpu_device(otm->bo->ttm.base.dev);
+}
+
 static void tt_unmap(struct onpu_tt *otm)
 {
 	struct device *dev = otm->bo->ttm.base.dev->dev;
@@ -135,6 +139,22 @@ static void tt_unmap(struct onpu_tt *otm)
 	sg_free_table(otm->sgt);
 	kfree(otm->sgt);
 	otm->sgt = NULL;
+}
+
+/* From here on onpu_tt_unplug() may unmap it. */
+static int tt_enlist(struct onpu_tt *otm)
+{
+	struct onpu_device *odev = tt_device(otm);
+	int ret = 0;
+
+	mutex_lock(&odev->tts.lock);
+	if (odev->tts.gone)
+		ret = -ENODEV;
+	else
+		list_add(&otm->link, &odev->tts.list);
+	mutex_unlock(&odev->tts.lock);
+
+	return ret;
 }
 
 static int tt_map(struct onpu_tt *otm)
@@ -160,6 +180,8 @@ static int tt_map(struct onpu_tt *otm)
 
 	tt->dma_address = addr;
 	ret = tt_fill_addresses(otm->sgt, addr, tt->num_pages);
+	if (!ret)
+		ret = tt_enlist(otm);
 	if (ret)
 		tt_unmap(otm);
 	return ret;
@@ -207,13 +229,35 @@ int onpu_tt_populate(struct ttm_device *bdev, struct ttm_tt *tt, struct ttm_oper
 void onpu_tt_unpopulate(struct ttm_device *bdev, struct ttm_tt *tt)
 {
 	struct onpu_tt *otm = to_onpu_tt(tt);
+	struct onpu_device *odev = tt_device(otm);
 
 	if (tt_is_external(tt))
 		return;
 
-	tt_unmap(otm);
-	if (atomic_read(&otm->bo->dma_buf_maps) && drm_dev_is_unplugged(otm->bo->ttm.base.dev))
-		otm->kept = true;
-	else
-		ttm_pool_free(&bdev->pool, tt);
+	mutex_lock(&odev->tts.lock);
+	if (otm->sgt) {
+		list_del_init(&otm->link);
+		tt_unmap(otm);
+	}
+	mutex_unlock(&odev->tts.lock);
+	ttm_pool_free(&bdev->pool, tt);
+}
+
+/**
+ * onpu_tt_unplug() - unmap all pages
+ * @odev: card; it does no DMA any more
+ *
+ * None are mapped for it from here on.
+ */
+void onpu_tt_unplug(struct onpu_device *odev)
+{
+	struct onpu_tt *otm, *next;
+
+	mutex_lock(&odev->tts.lock);
+	odev->tts.gone = true;
+	list_for_each_entry_safe(otm, next, &odev->tts.list, link) {
+		list_del_init(&otm->link);
+		tt_unmap(otm);
+	}
+	mutex_unlock(&odev->tts.lock);
 }

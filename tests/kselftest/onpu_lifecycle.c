@@ -225,6 +225,63 @@ TEST_F_TIMEOUT(life, unbind_and_bind, 100)
 	}
 }
 
+/* A child whose job never ends and uses much system memory. */
+static pid_t start_hoarder(int *ready)
+{
+	struct onpu_env env;
+	int pipes[2];
+	pid_t pid;
+
+	if (pipe(pipes))
+		return -1;
+	pid = fork();
+	if (pid) {
+		close(pipes[1]);
+		*ready = pipes[0];
+		return pid;
+	}
+	if (onpu_env_init(&env))
+		_exit(1);
+	for (uint64_t i = 0; i < 300; i++) {
+		uint32_t handle;
+
+		if (onpu_bo_create(env.fd, KIB(64), DRM_ONPU_BO_SYSTEM, 0, &handle) ||
+		    onpu_map(env.fd, env.vm, handle, 0, MIB(1024) + i * KIB(64), KIB(64), 0))
+			_exit(2);
+	}
+	env.packets[0] = pkt_wait(MIB(1024), ONPU_WAIT_EQ, 1);
+	if (onpu_submit(env.fd, env.queue, env.cmd.va, 1, 0, env.sync) ||
+	    write(pipes[1], "x", 1) != 1)
+		_exit(3);
+	pause();
+	_exit(4);
+}
+
+/* Its memory is being freed while the DMA mappings of all that there is are taken away. */
+TEST_F_TIMEOUT(life, unbind_right_after_a_kill, 100)
+{
+	for (unsigned int i = 0; i < onpu_rounds(12, 6); i++) {
+		int ready = -1, status;
+		pid_t pid = start_hoarder(&ready);
+		char byte;
+
+		ASSERT_GT(pid, 0);
+		ASSERT_EQ(1, read(ready, &byte, 1));
+		close(ready);
+		kill(pid, SIGKILL);
+		if (i & 1) {
+			ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		}
+		ASSERT_EQ(0, onpu_write_file(SYS_DRIVER "unbind", self->name));
+		if (!(i & 1)) {
+			ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		}
+		EXPECT_TRUE(WIFSIGNALED(status));
+		ASSERT_EQ(0, onpu_write_file(SYS_DRIVER "bind", self->name));
+		ASSERT_EQ(0, try_card_soon());
+	}
+}
+
 static int any_ioctl(struct onpu_env *env, int which)
 {
 	struct drm_onpu_query_device device;
