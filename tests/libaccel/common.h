@@ -28,6 +28,8 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
+#define SECOND 1000000000ull
+
 /* An open card with a context and a queue. */
 struct fixture {
 	struct accel_device *device;
@@ -41,6 +43,7 @@ struct fixture {
 #define fails(call, error) expect_result(call, error, #call, __FILE__, __LINE__)
 void expect_result(int result, int wanted, const char *call, const char *file, int line);
 
+uint64_t now_ns(void);
 /* The last failure's detail contains @part. */
 void expect_detail(const char *part);
 /* Whether the test asked for kernel queues. */

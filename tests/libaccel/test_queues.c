@@ -6,18 +6,8 @@
 #include "common.h"
 
 #include <drm/onpu_accel.h>
-#include <time.h>
 
 #define CARD ACCEL_BUFFER_CARD
-#define SECOND 1000000000ull
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
-}
 
 static uint32_t read_word(struct accel_buffer *buffer, uint64_t offset)
 {
