@@ -253,6 +253,8 @@ struct mk_vm {
 	unsigned int count, room;
 	bool moved;			/* some object may not be where it must be */
 	uint64_t used;			/* when it was submitted to, for eviction */
+	bool long_running;
+	unsigned int queues[2];		/* of the kernel, of user space: one of them is 0 */
 	struct drm_onpu_vm_get_state state;
 };
 
@@ -296,10 +298,14 @@ struct mk_queue {
 	struct mk_job *waiting;		/* first of those that are not in the ring */
 	struct drm_onpu_queue_get_state state;
 	bool on_card, leaving;
-	bool ringing;			/* somebody rings the doorbell */
+	unsigned int ringing;		/* so many ring the doorbell */
+	bool user;			/* a user-mode queue: no ring, fence, jobs of ours */
+	struct mk_bell *bell;		/* its doorbell as the process has it; NULL: it is dead */
+	int notify;			/* eventfd, or -1 */
 };
 
 struct mk_queue *mk_queue_by_number(uint64_t number);
+struct mk_queue *mk_queue_find(struct mk_file *file, uint32_t id);
 int mk_queue_ioctl(struct mk_file *file, unsigned long request, void *arg);
 /* In a card's thread: vector @vector of the card was raised. */
 void mk_queue_interrupt(struct mk_card *card, unsigned int vector);
@@ -310,6 +316,8 @@ void mk_queue_stopped(struct mk_card *card, const struct onpu_msg_queue_error *m
 /* Takes a queue of a file off the card; may release the lock. */
 void mk_queue_destroy(struct mk_file *file, uint32_t id);
 void mk_queue_card_lost(struct mk_card *card);
+/* There is no memory for what @vm maps: kills its user-mode queues. */
+void mk_queue_no_memory(const struct mk_vm *vm);
 /* In a forked child: nothing of the parent's is there any more. */
 void mk_queue_forget(void);
 void mk_share_forget(void);
@@ -317,6 +325,29 @@ void mk_share_forget(void);
 /* Of tests: jobs that have not started wait; the next job stops its queue with these flags. */
 void mk_queue_hold(bool hold);
 void mk_queue_kill_next(uint32_t flags);
+
+/* ---- mk_uqueue.c ---- */
+
+struct mk_bell;
+
+/* Offsets at which doorbells are mapped: MK_DOORBELLS + index of the queue on the card. */
+#define MK_DOORBELLS	(1ull << 62)
+
+/* The doorbell of a queue, NULL without memory. */
+struct mk_bell *mk_bell_create(struct mk_queue *queue);
+/* From here on, who rings rings nothing. */
+void mk_bell_revoke(struct mk_queue *queue);
+int mk_bell_map(struct mk_file *file, uint32_t index, void **pointer);
+/* False: it is no doorbell. */
+bool mk_bell_unmap(const void *pointer);
+void mk_bells_forget(void);
+/* Takes the lock by itself. */
+void mk_bell_ring(const volatile void *pointer, uint32_t value);
+/* What QUEUE_CREATE says of ring and control block. */
+int mk_uqueue_check(const struct mk_card *card, const struct drm_onpu_queue_create *arg);
+/* Tells the eventfd of a queue, if there is one. */
+void mk_queue_notify(const struct mk_queue *queue);
+int mk_uqueue_ioctl(struct mk_file *file, unsigned long request, void *arg);
 
 /* ---- mk_query.c ---- */
 

@@ -52,6 +52,14 @@ static void query_limits(const struct mk_card *card, struct drm_onpu_query_limit
 	q->max_bos = MK_BOS;
 	q->max_mappings = MK_MAPPINGS;
 	q->max_pinned_bytes = mk_pinned_limit();
+	q->max_ring_order = mk_read32(card, ONPU_REG_RING_ORDER_MAX);
+	/* There is one user, who may have all. */
+	q->max_user_vms = ONPU_MAX_CONTEXTS;
+	q->max_user_queues = ONPU_MAX_QUEUES;
+	for (unsigned int i = 0; i < ONPU_MAX_CONTEXTS; i++)
+		q->user_vms += card->vms[i] != NULL;
+	for (unsigned int i = 0; i < ONPU_MAX_QUEUES; i++)
+		q->user_queues += card->queues[i] != NULL;
 }
 
 static void query_counters(const struct mk_card *card, struct drm_onpu_query_counters *q)
@@ -148,7 +156,7 @@ static int version(struct drm_version *arg)
 	static const char name[] = "onpu";
 
 	arg->version_major = 1;
-	arg->version_minor = 2;
+	arg->version_minor = 3;
 	arg->version_patchlevel = 0;
 	if (arg->name && arg->name_len)
 		memcpy(arg->name, name, arg->name_len < sizeof(name) - 1 ? arg->name_len : sizeof(name) - 1);

@@ -18,6 +18,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define RING_ORDER	9u
 #define RING_BYTES	((uint64_t)ONPU_PACKET_SIZE << RING_ORDER)
@@ -69,6 +70,7 @@ static void complete(struct mk_queue *queue, uint64_t seqno)
 	if (queue->completed < seqno)
 		queue->completed = seqno;
 	mk_changed();
+	mk_queue_notify(queue);
 	if (waiting)
 		mk_kick();
 }
@@ -79,6 +81,10 @@ void mk_queue_interrupt(struct mk_card *card, unsigned int vector)
 		struct mk_queue *queue = card->queues[i];
 		uint64_t seqno;
 
+		if (queue && queue->user) {
+			mk_changed();
+			mk_queue_notify(queue);
+		}
 		if (!queue || !queue->fence)
 			continue;
 		seqno = __atomic_load_n(queue->fence, __ATOMIC_ACQUIRE);
@@ -113,7 +119,18 @@ static bool may_start(const struct mk_queue *queue, const struct mk_job *job)
 static void die(struct mk_queue *queue, uint32_t flags)
 {
 	queue->state.flags |= flags | DRM_ONPU_QUEUE_DEAD;
+	mk_bell_revoke(queue);
 	complete(queue, queue->submitted);
+}
+
+void mk_queue_no_memory(const struct mk_vm *vm)
+{
+	for (unsigned int i = 0; i < ONPU_MAX_QUEUES; i++) {
+		struct mk_queue *queue = vm->card->queues[i];
+
+		if (queue && queue->vm == vm && queue->user)
+			die(queue, DRM_ONPU_QUEUE_NO_MEMORY);
+	}
 }
 
 static bool killed(struct mk_queue *queue)
@@ -137,14 +154,14 @@ static void ring(struct mk_queue *queue)
 
 	if (queue->ringing)
 		return;
-	queue->ringing = true;
+	queue->ringing = 1;
 	do {
 		tail = queue->tail;
 		pthread_mutex_unlock(&mk_lock);
 		mk_write32(queue->card, ONPU_DOORBELL_BASE + queue->index * ONPU_DOORBELL_PAGE, tail);
 		pthread_mutex_lock(&mk_lock);
 	} while (tail != queue->tail);
-	queue->ringing = false;
+	queue->ringing = 0;
 	mk_changed();
 }
 
@@ -234,6 +251,7 @@ void mk_queue_card_lost(struct mk_card *card)
 
 void mk_queue_forget(void)
 {
+	mk_bells_forget();
 	memset(table, 0, sizeof(table));
 	waiting = 0;
 	hold = false;
@@ -248,6 +266,10 @@ static void queue_free(struct mk_queue *queue)
 		link = &(*link)->next;
 	*link = queue->next;
 	queue->card->queues[queue->index] = NULL;
+	mk_bell_revoke(queue);
+	if (queue->notify >= 0)
+		close(queue->notify);
+	queue->vm->queues[queue->user]--;
 	if (queue->range) {
 		mk_pt_unmap(queue->vm, queue->va, RING_BYTES + MK_PAGE);
 		mk_card_invalidate(queue->card, queue->vm->asid);
@@ -265,6 +287,8 @@ void mk_queue_destroy(struct mk_file *file, uint32_t id)
 
 	file->queues[id] = NULL;
 	queue->leaving = true;
+	mk_bell_revoke(queue);
+	mk_changed();
 	while (queue->ringing)
 		mk_wait(UINT64_MAX);
 	/* Answered when nothing of it executes any more. */
@@ -291,15 +315,21 @@ static int create_ring(struct mk_queue *queue)
 	return mk_pt_map(queue->vm, queue->va, RING_BYTES + MK_PAGE, queue->range->start | bits);
 }
 
-static int create_on_card(struct mk_queue *queue, uint32_t priority)
+static int create_on_card(struct mk_queue *queue, const struct drm_onpu_queue_create *arg)
 {
 	struct onpu_msg_queue_create msg = {
 		.queue = queue->index, .asid = queue->vm->asid, .ring_va = queue->va,
 		.ring_order = RING_ORDER, .flags = ONPU_QUEUE_PRIVILEGED, .vector = queue->vector,
-		.priority = priority,
+		.priority = arg->priority,
 	};
 	int ret;
 
+	if (queue->user) {
+		msg.ring_va = arg->ring_va;
+		msg.ctl_va = arg->ctl_va;
+		msg.ring_order = arg->ring_order;
+		msg.flags = 0;
+	}
 	mk_write32(queue->card, ONPU_DOORBELL_BASE + queue->index * ONPU_DOORBELL_PAGE, 0);
 	ret = mk_card_request(queue->card, ONPU_MSG_QUEUE_CREATE, &msg);
 	queue->on_card = !ret;
@@ -309,16 +339,22 @@ static int create_on_card(struct mk_queue *queue, uint32_t priority)
 static int create(struct mk_file *file, struct drm_onpu_queue_create *arg)
 {
 	struct mk_vm *vm = mk_vm_find(file, arg->vm_id);
+	bool user = arg->flags & DRM_ONPU_QUEUE_USER;
 	struct mk_card *card = file->card;
 	struct mk_queue *queue;
 	uint32_t id, index;
 	int ret;
 
-	if (arg->flags || arg->priority > DRM_ONPU_PRIORITY_REALTIME || arg->pad || arg->ring_va ||
-	    arg->ctl_va || arg->ring_order)
+	if (arg->flags & ~DRM_ONPU_QUEUE_USER || arg->priority > DRM_ONPU_PRIORITY_REALTIME)
 		return -EINVAL;
+	ret = mk_uqueue_check(card, arg);
+	if (ret)
+		return ret;
 	if (!vm)
 		return -ENOENT;
+	/* Never both kinds at a time. */
+	if (user ? !vm->long_running || vm->queues[false] : vm->queues[true])
+		return -EINVAL;
 	for (id = 1; id <= MK_QUEUES && file->queues[id]; id++)
 		;
 	for (index = 0; index < ONPU_MAX_QUEUES && card->queues[index]; index++)
@@ -338,21 +374,27 @@ static int create(struct mk_file *file, struct drm_onpu_queue_create *arg)
 	queue->vector = 1 + index % (ONPU_MAX_VECTORS - 1);
 	queue->id = id;
 	queue->last = &queue->first;
+	queue->user = user;
+	queue->notify = -1;
+	vm->queues[user]++;
 	card->queues[index] = queue;
 	file->queues[id] = queue;
-	ret = create_ring(queue);
+	if (user)
+		queue->bell = mk_bell_create(queue);
+	ret = !user ? create_ring(queue) : queue->bell ? 0 : -ENOMEM;
 	if (!ret)
-		ret = create_on_card(queue, arg->priority);
+		ret = create_on_card(queue, arg);
 	if (ret) {
 		file->queues[id] = NULL;
 		queue_free(queue);
 		return ret;
 	}
 	arg->id = id;
+	arg->doorbell_offset = user ? MK_DOORBELLS + index : 0;
 	return 0;
 }
 
-static struct mk_queue *find(struct mk_file *file, uint32_t id)
+struct mk_queue *mk_queue_find(struct mk_file *file, uint32_t id)
 {
 	return id && id <= MK_QUEUES ? file->queues[id] : NULL;
 }
@@ -469,10 +511,12 @@ static void publish(struct mk_file *file, struct mk_queue *queue, struct submiss
 static int reserve(struct mk_file *file, uint32_t id, uint32_t count, struct mk_queue **out)
 {
 	for (;;) {
-		struct mk_queue *queue = find(file, id);
+		struct mk_queue *queue = mk_queue_find(file, id);
 
 		if (!queue)
 			return -ENOENT;
+		if (queue->user)
+			return -EINVAL;
 		if (queue->state.flags & DRM_ONPU_QUEUE_DEAD)
 			return -ECANCELED;
 		*out = queue;
@@ -515,7 +559,7 @@ static int submit(struct mk_file *file, const struct drm_onpu_submit *arg)
 
 static int get_state(struct mk_file *file, struct drm_onpu_queue_get_state *arg)
 {
-	struct mk_queue *queue = find(file, arg->id);
+	struct mk_queue *queue = mk_queue_find(file, arg->id);
 
 	if (!queue)
 		return -ENOENT;
@@ -528,7 +572,7 @@ static int destroy(struct mk_file *file, const struct drm_onpu_queue_destroy *ar
 {
 	if (arg->pad)
 		return -EINVAL;
-	if (!find(file, arg->id))
+	if (!mk_queue_find(file, arg->id))
 		return -ENOENT;
 	mk_queue_destroy(file, arg->id);
 	return 0;

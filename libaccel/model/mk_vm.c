@@ -417,7 +417,7 @@ static int create(struct mk_file *file, struct drm_onpu_vm_create *arg)
 	uint32_t id, asid;
 	int ret;
 
-	if (arg->flags)
+	if (arg->flags & ~DRM_ONPU_VM_LONG_RUNNING)
 		return -EINVAL;
 	for (id = 1; id <= MK_VMS && file->vms[id]; id++)
 		;
@@ -431,6 +431,7 @@ static int create(struct mk_file *file, struct drm_onpu_vm_create *arg)
 	vm->refs = 1;
 	vm->card = card;
 	vm->asid = asid;
+	vm->long_running = arg->flags & DRM_ONPU_VM_LONG_RUNNING;
 	/* Before the lock is released. */
 	card->vms[asid] = vm;
 	file->vms[id] = vm;

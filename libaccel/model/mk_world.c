@@ -256,7 +256,7 @@ static void mk_close(int fd)
 static int dispatch(struct mk_file *file, unsigned long request, void *arg)
 {
 	static int (*const parts[])(struct mk_file *file, unsigned long request, void *arg) = {
-		mk_queue_ioctl, mk_syncobj_ioctl, mk_bo_ioctl, mk_vm_ioctl, mk_query_ioctl, mk_share_ioctl,
+		mk_queue_ioctl, mk_uqueue_ioctl, mk_syncobj_ioctl, mk_bo_ioctl, mk_vm_ioctl, mk_query_ioctl, mk_share_ioctl,
 	};
 	int ret = -ENOTTY;
 
@@ -285,7 +285,7 @@ static int mk_ioctl(int fd, unsigned long request, void *arg)
 	return ret;
 }
 
-/* What the library maps is there already. */
+/* What the library maps is there already, but for doorbells. */
 static int mk_mmap(int fd, uint64_t offset, size_t size, void **pointer)
 {
 	struct mk_file *file;
@@ -294,6 +294,10 @@ static int mk_mmap(int fd, uint64_t offset, size_t size, void **pointer)
 
 	pthread_mutex_lock(&mk_lock);
 	file = find_file(fd);
+	if (file && offset >= MK_DOORBELLS) {
+		ret = size == MK_PAGE ? mk_bell_map(file, (uint32_t)(offset - MK_DOORBELLS), pointer) : -EINVAL;
+		file = NULL;
+	}
 	bo = file ? mk_bo_find(file, (uint32_t)(offset >> 32)) : NULL;
 	if (bo && !bo->user && size <= bo->size && !(offset & UINT32_MAX)) {
 		*pointer = bo->memory;
@@ -305,8 +309,10 @@ static int mk_mmap(int fd, uint64_t offset, size_t size, void **pointer)
 
 static void mk_munmap(void *pointer, size_t size)
 {
-	(void)pointer;
 	(void)size;
+	pthread_mutex_lock(&mk_lock);
+	mk_bell_unmap(pointer);
+	pthread_mutex_unlock(&mk_lock);
 }
 
 static void mk_exporter(int fd, char *name, size_t room)
@@ -440,6 +446,7 @@ static const struct os_ops ops = {
 	.ioctl = mk_ioctl,
 	.mmap = mk_mmap,
 	.munmap = mk_munmap,
+	.ring = mk_bell_ring,
 	.exporter = mk_exporter,
 	.wait_fences = mk_wait_fences,
 };

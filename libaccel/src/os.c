@@ -230,6 +230,14 @@ void os_munmap(void *pointer, size_t size)
 	ops->munmap(pointer, size);
 }
 
+void os_ring(volatile uint32_t *doorbell, uint32_t value)
+{
+	if (ops->ring)
+		ops->ring(doorbell, value);
+	else
+		*doorbell = value;
+}
+
 void os_exporter(int fd, char *name, size_t room)
 {
 	ops->exporter(fd, name, room);

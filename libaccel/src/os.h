@@ -38,6 +38,8 @@ void os_close(int fd);
 int os_ioctl(int fd, unsigned long request, void *arg);
 int os_mmap(int fd, uint64_t offset, size_t size, void **pointer);
 void os_munmap(void *pointer, size_t size);
+/* Stores to a doorbell that os_mmap() has given; what the card is to see is ordered before. */
+void os_ring(volatile uint32_t *doorbell, uint32_t value);
 /* Name of who made the dma-buf of @fd; "" when the kernel does not tell. */
 void os_exporter(int fd, char *name, size_t room);
 /*
@@ -58,6 +60,8 @@ struct os_ops {
 	int (*ioctl)(int fd, unsigned long request, void *arg);
 	int (*mmap)(int fd, uint64_t offset, size_t size, void **pointer);
 	void (*munmap)(void *pointer, size_t size);
+	/* NULL: a doorbell is memory. */
+	void (*ring)(const volatile void *doorbell, uint32_t value);
 	void (*exporter)(int fd, char *name, size_t room);
 	int (*wait_fences)(int fd, bool all, uint64_t deadline);
 };

@@ -227,6 +227,15 @@ static void list_remove(struct accel_queue *queue)
 	pthread_mutex_unlock(&device->queues_lock);
 }
 
+/* A queue that has changed its kind keeps the page with its word. */
+static void free_memory(struct accel_queue *queue)
+{
+	queue_backend(queue)->fini(queue);
+	if (queue->fence.size)
+		bo_fini(&queue->fence);
+	arena_fini(&queue->arena);
+}
+
 /* Under the lock of the context's kinds, which decides the backend. */
 static int init_queue(struct accel_queue *queue, struct accel_context *context, uint32_t priority)
 {
@@ -244,8 +253,7 @@ static int init_queue(struct accel_queue *queue, struct accel_context *context, 
 	atomic_init(&queue->backend, backend);
 	ret = backend->create(queue);
 	if (ret) {
-		backend->fini(queue);
-		arena_fini(&queue->arena);
+		free_memory(queue);
 		return ret;
 	}
 	atomic_init(&queue->refs, 1);
@@ -294,8 +302,7 @@ void queue_put(struct accel_queue *queue)
 	if (queue->oldest) {	/* the card may still use it: better leaked than reused */
 		log_print(LOG_WARN, "a queue was not killed in time, its memory is lost");
 	} else {
-		queue_backend(queue)->fini(queue);
-		arena_fini(&queue->arena);
+		free_memory(queue);
 	}
 	while ((job = queue->spare)) {
 		queue->spare = job->next;

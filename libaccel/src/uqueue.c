@@ -100,14 +100,6 @@ void user_queue_drop_ring(struct accel_queue *queue)
 	memset(ring, 0, sizeof(*ring));
 }
 
-static void user_fini(struct accel_queue *queue)
-{
-	user_queue_drop_ring(queue);
-	if (queue->fence.size)
-		bo_fini(&queue->fence);
-	queue->fence.size = 0;
-}
-
 /* The word, in a page of its own that other contexts may see. System memory: the CPU's cache has it. */
 static int create_word(struct accel_queue *queue)
 {
@@ -222,7 +214,7 @@ static void write_packet(struct accel_queue *queue, const struct onpu_packet *pa
 static void ring_doorbell(struct accel_queue *queue)
 {
 	barrier_before_doorbell();
-	*queue->ring.doorbell = queue->ring.tail;
+	os_ring(queue->ring.doorbell, queue->ring.tail);
 }
 
 /* Has an interrupt come behind @point; false: perhaps none does. */
@@ -528,5 +520,5 @@ const struct queue_backend user_queue = {
 	.over = user_over,
 	.retire = user_retire,
 	.destroy = user_destroy,
-	.fini = user_fini,
+	.fini = user_queue_drop_ring,
 };

@@ -14,6 +14,10 @@
 #if defined(ACCEL_TEST_FAKE) || defined(ACCEL_TEST_MODEL)
 #include "../../libaccel/src/os.h"
 #endif
+#ifdef ACCEL_TEST_MODEL
+/* Objects that exist in the model's kernel (../../libaccel/model/mk.h). */
+unsigned int mk_objects(void);
+#endif
 
 #ifdef ACCEL_TEST_QUEUES
 /* Before anything is opened, and for processes that the test starts. */
@@ -79,6 +83,11 @@ int teardown(void **state)
 #ifdef ACCEL_TEST_FAKE
 	if (fake_objects()) {
 		print_error("%u objects of the kernel leaked\n", fake_objects());
+		return -1;
+	}
+#elif defined(ACCEL_TEST_MODEL)
+	if (mk_objects()) {
+		print_error("%u objects of the model's kernel leaked\n", mk_objects());
 		return -1;
 	}
 #endif

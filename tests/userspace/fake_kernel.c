@@ -1410,6 +1410,11 @@ int os_mmap(int fd, uint64_t offset, size_t size, void **pointer)
 	return ret;
 }
 
+void os_ring(volatile uint32_t *doorbell, uint32_t value)
+{
+	*doorbell = value;
+}
+
 void os_munmap(void *pointer, size_t size)
 {
 	(void)pointer;

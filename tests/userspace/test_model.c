@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * User-mode queues of the model in the process, call by call: the answers are those that
+ * Documentation/uapi.md promises of the driver.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <accel/accel.h>
+
+#include "../../libaccel/model/mk.h"
+#include "../../libaccel/src/os.h"
+
+#define NODE	"/dev/accel/model0"
+#define ORDER	6u
+#define RING_VA	0x200000ull
+#define WORD_VA	0x400000ull
+#define CARD_MEMORY	(64ull << 20)
+#define NEVER	(10ull * 1000000000u)
+
+/* A file with a long-running address space that has a ring and a page of words. */
+struct raw {
+	int fd;
+	uint32_t vm, queue;
+	struct onpu_packet *ring;
+	volatile uint64_t *words;
+	volatile uint32_t *doorbell;
+	uint32_t tail;
+};
+
+static void *create_bo(struct raw *r, uint64_t va, uint64_t size, uint32_t flags)
+{
+	struct drm_onpu_bo_create bo = { .size = size, .flags = flags };
+	struct drm_onpu_bo_mmap_offset offset = { 0 };
+	struct drm_onpu_bind_op op = { .type = DRM_ONPU_BIND_MAP, .va = va, .size = size };
+	struct drm_onpu_vm_bind bind = {
+		.vm_id = r->vm, .ops = { .count = 1, .stride = sizeof(op), .ptr = (uintptr_t)&op },
+	};
+	void *pointer;
+
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_BO_CREATE, &bo), 0);
+	op.handle = offset.handle = bo.handle;
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_VM_BIND, &bind), 0);
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_BO_MMAP_OFFSET, &offset), 0);
+	assert_int_equal(os_mmap(r->fd, offset.offset, size, &pointer), 0);
+	return pointer;
+}
+
+static uint32_t create_vm(int fd, uint32_t flags)
+{
+	struct drm_onpu_vm_create vm = { .flags = flags };
+
+	assert_int_equal(os_ioctl(fd, DRM_IOCTL_ONPU_VM_CREATE, &vm), 0);
+	return vm.id;
+}
+
+static int create_queue(int fd, struct drm_onpu_queue_create arg)
+{
+	int ret = os_ioctl(fd, DRM_IOCTL_ONPU_QUEUE_CREATE, &arg);
+
+	return ret ? ret : (int)arg.id;
+}
+
+static struct drm_onpu_queue_create good_queue(const struct raw *r)
+{
+	return (struct drm_onpu_queue_create){
+		.vm_id = r->vm, .priority = DRM_ONPU_PRIORITY_MEDIUM, .flags = DRM_ONPU_QUEUE_USER,
+		.ring_va = RING_VA, .ring_order = ORDER,
+	};
+}
+
+static int setup(void **state)
+{
+	struct drm_onpu_queue_create arg;
+	struct raw *r = calloc(1, sizeof(*r));
+	void *doorbell;
+
+	assert_non_null(r);
+	r->fd = os_open(NODE);
+	assert_true(r->fd >= 0);
+	r->vm = create_vm(r->fd, DRM_ONPU_VM_LONG_RUNNING);
+	r->ring = create_bo(r, RING_VA, ONPU_PACKET_SIZE << ORDER, DRM_ONPU_BO_VRAM | DRM_ONPU_BO_SYSTEM);
+	r->words = create_bo(r, WORD_VA, 4096, DRM_ONPU_BO_SYSTEM);
+	arg = good_queue(r);
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_QUEUE_CREATE, &arg), 0);
+	assert_int_equal(os_mmap(r->fd, arg.doorbell_offset, 4096, &doorbell), 0);
+	r->queue = arg.id;
+	r->doorbell = doorbell;
+	*state = r;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct raw *r = *state;
+
+	os_munmap((void *)(uintptr_t)r->doorbell, 4096);
+	os_close(r->fd);
+	free(r);
+	if (mk_objects()) {
+		print_error("%u objects of the kernel leaked\n", mk_objects());
+		return -1;
+	}
+	return 0;
+}
+
+static void put(struct raw *r, struct onpu_packet packet)
+{
+	r->ring[r->tail++ % (1u << ORDER)] = packet;
+}
+
+static void put_signal(struct raw *r, unsigned int word, uint64_t value, uint32_t flags)
+{
+	struct onpu_packet packet = { .opcode = ONPU_OP_SIGNAL, .flags = flags };
+
+	packet.signal.va = WORD_VA + word * sizeof(uint64_t);
+	packet.signal.value = value;
+	put(r, packet);
+}
+
+static void put_wait(struct raw *r, unsigned int word, uint64_t value)
+{
+	struct onpu_packet packet = { .opcode = ONPU_OP_WAIT };
+
+	packet.wait.va = WORD_VA + word * sizeof(uint64_t);
+	packet.wait.value = value;
+	packet.wait.op = ONPU_WAIT_GE;
+	put(r, packet);
+}
+
+static struct drm_onpu_wait wait_for(struct raw *r, unsigned int word, uint32_t op, uint64_t value)
+{
+	return (struct drm_onpu_wait){
+		.addr = (uintptr_t)&r->words[word], .value = value, .op = op,
+		.queue_id = r->queue, .timeout_ns = (int64_t)(mk_now() + NEVER),
+	};
+}
+
+static int wait_raw(struct raw *r, struct drm_onpu_wait arg)
+{
+	return os_ioctl(r->fd, DRM_IOCTL_ONPU_WAIT, &arg);
+}
+
+static uint32_t flags_of(struct raw *r)
+{
+	struct drm_onpu_queue_get_state arg = { .id = r->queue };
+
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_QUEUE_GET_STATE, &arg), 0);
+	return arg.flags;
+}
+
+/* More rounds than the ring has packets, each slept for. */
+static void rounds(void **state)
+{
+	struct raw *r = *state;
+
+	for (uint64_t i = 1; i <= 200; i++) {
+		put_signal(r, 0, i, ONPU_PKT_IRQ);
+		os_ring(r->doorbell, r->tail);
+		assert_int_equal(wait_raw(r, wait_for(r, 0, DRM_ONPU_WAIT_GE, i)), 0);
+	}
+	assert_int_equal(r->words[0], 200);
+}
+
+static void wait_answers(void **state)
+{
+	static const struct { uint32_t op; uint64_t value; int ret; } cases[] = {
+		{ DRM_ONPU_WAIT_GE, 7, 0 }, { DRM_ONPU_WAIT_GE, 8, -ETIME },
+		{ DRM_ONPU_WAIT_EQ, 7, 0 }, { DRM_ONPU_WAIT_EQ, 6, -ETIME },
+		{ DRM_ONPU_WAIT_NE, 6, 0 }, { DRM_ONPU_WAIT_NE, 7, -ETIME },
+		{ DRM_ONPU_WAIT_GT, 6, 0 }, { DRM_ONPU_WAIT_GT, 7, -ETIME },
+		{ DRM_ONPU_WAIT_LE, 7, 0 }, { DRM_ONPU_WAIT_LE, 6, -ETIME },
+		{ DRM_ONPU_WAIT_LT, 8, 0 }, { DRM_ONPU_WAIT_LT, 7, -ETIME },
+	};
+	struct raw *r = *state;
+	struct drm_onpu_wait arg;
+	uint64_t start = mk_now();
+
+	r->words[0] = 7;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		arg = wait_for(r, 0, cases[i].op, cases[i].value);
+		arg.timeout_ns = i % 4 == 1 ? (int64_t)(start + 1000000) : i % 4 == 3 ? 0 : arg.timeout_ns;
+		assert_int_equal(wait_raw(r, arg), cases[i].ret);
+	}
+	arg = wait_for(r, 0, DRM_ONPU_WAIT_LT + 1, 0);
+	assert_int_equal(wait_raw(r, arg), -EINVAL);
+	arg = wait_for(r, 0, DRM_ONPU_WAIT_GE, 0);
+	arg.addr += 4;
+	assert_int_equal(wait_raw(r, arg), -EINVAL);
+	arg.addr = 0;
+	assert_int_equal(wait_raw(r, arg), -EFAULT);
+	arg = wait_for(r, 0, DRM_ONPU_WAIT_GE, 0);
+	arg.flags = 1;
+	assert_int_equal(wait_raw(r, arg), -EINVAL);
+	arg.flags = 0;
+	arg.queue_id = 77;
+	assert_int_equal(wait_raw(r, arg), -ENOENT);
+	arg.queue_id = 0;
+	assert_int_equal(wait_raw(r, arg), 0);
+}
+
+static void create_answers(void **state)
+{
+	struct drm_onpu_query_limits limits = { 0 };
+	struct drm_onpu_dev_query query = {
+		.type = DRM_ONPU_QUERY_LIMITS, .size = sizeof(limits), .ptr = (uintptr_t)&limits,
+	};
+	struct raw *r = *state;
+	struct drm_onpu_queue_create arg, kernel = { .vm_id = r->vm, .priority = DRM_ONPU_PRIORITY_LOW };
+	struct drm_onpu_job job = { 0 };
+	struct drm_onpu_submit submit = {
+		.queue_id = r->queue, .jobs = { .count = 1, .stride = sizeof(job), .ptr = (uintptr_t)&job },
+	};
+	int id;
+
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_DEV_QUERY, &query), 0);
+	assert_true(limits.max_ring_order >= ORDER);
+	assert_int_equal(limits.user_vms, 1);
+	assert_int_equal(limits.user_queues, 1);
+
+	arg = good_queue(r);
+	arg.ring_order = ONPU_RING_ORDER_MIN - 1;
+	assert_int_equal(create_queue(r->fd, arg), -EINVAL);
+	arg.ring_order = limits.max_ring_order + 1;
+	assert_int_equal(create_queue(r->fd, arg), -EINVAL);
+	arg = good_queue(r);
+	arg.ring_va += 32;
+	assert_int_equal(create_queue(r->fd, arg), -EINVAL);
+	arg.ring_va = 0;
+	assert_int_equal(create_queue(r->fd, arg), -EINVAL);
+	arg.ring_va = MK_VA_END - 64;
+	assert_int_equal(create_queue(r->fd, arg), -EINVAL);
+	arg = good_queue(r);
+	arg.ctl_va = WORD_VA + 8;
+	assert_int_equal(create_queue(r->fd, arg), -EINVAL);
+	arg = good_queue(r);
+	arg.doorbell_offset = 4096;
+	assert_int_equal(create_queue(r->fd, arg), -EINVAL);
+	arg = good_queue(r);
+	arg.flags |= 2;
+	assert_int_equal(create_queue(r->fd, arg), -EINVAL);
+	arg = good_queue(r);
+	arg.vm_id = 9;
+	assert_int_equal(create_queue(r->fd, arg), -ENOENT);
+
+	/* Only in a long-running address space, and not beside the other kind. */
+	arg = good_queue(r);
+	arg.vm_id = create_vm(r->fd, 0);
+	assert_int_equal(create_queue(r->fd, arg), -EINVAL);
+	assert_int_equal(create_queue(r->fd, kernel), -EINVAL);
+	kernel.ring_order = ORDER;
+	assert_int_equal(create_queue(r->fd, kernel), -EINVAL);
+	kernel.ring_order = 0;
+	kernel.vm_id = create_vm(r->fd, DRM_ONPU_VM_LONG_RUNNING);
+	id = create_queue(r->fd, kernel);
+	assert_true(id > 0);
+	arg.vm_id = kernel.vm_id;
+	assert_int_equal(create_queue(r->fd, arg), -EINVAL);
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_VM_CREATE,
+				  &(struct drm_onpu_vm_create){ .flags = 2 }), -EINVAL);
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_SUBMIT, &submit), -EINVAL);
+}
+
+static void doorbells(void **state)
+{
+	struct raw *r = *state;
+	struct drm_onpu_queue_create arg = good_queue(r);
+	int other = os_open(NODE);
+	void *doorbell, *again;
+
+	/* The ring may be another queue's, too, as long as neither is rung. */
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_QUEUE_CREATE, &arg), 0);
+	assert_int_equal(os_mmap(r->fd, arg.doorbell_offset, 8192, &doorbell), -EINVAL);
+	assert_int_equal(os_mmap(other, arg.doorbell_offset, 4096, &doorbell), -EACCES);
+	assert_int_equal(os_mmap(r->fd, arg.doorbell_offset + 100000, 4096, &doorbell), -EACCES);
+	assert_int_equal(os_mmap(r->fd, arg.doorbell_offset, 4096, &doorbell), 0);
+	assert_int_equal(os_mmap(r->fd, arg.doorbell_offset, 4096, &again), 0);
+	os_close(other);
+	os_munmap(again, 4096);
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_QUEUE_DESTROY,
+				  &(struct drm_onpu_queue_destroy){ .id = arg.id }), 0);
+	assert_int_equal(os_mmap(r->fd, arg.doorbell_offset, 4096, &again), -EACCES);
+	/* It rings nothing: neither a queue that is gone nor one that has its place now. */
+	os_ring(doorbell, 1);
+	assert_true(create_queue(r->fd, good_queue(r)) > 0);
+	os_ring(doorbell, 1);
+	os_munmap(doorbell, 4096);
+	put_signal(r, 0, 1, ONPU_PKT_IRQ);
+	os_ring(r->doorbell, r->tail);
+	assert_int_equal(wait_raw(r, wait_for(r, 0, DRM_ONPU_WAIT_EQ, 1)), 0);
+}
+
+static void *sleeper(void *arg)
+{
+	struct raw *r = arg;
+
+	return (void *)(intptr_t)wait_raw(r, wait_for(r, 0, DRM_ONPU_WAIT_GE, 1));
+}
+
+/* Who waits is told of the queue's end: by a packet that is none, and by QUEUE_DESTROY. */
+static void ends(void **state)
+{
+	struct raw *r = *state;
+	pthread_t thread;
+	void *ret;
+
+	put_wait(r, 1, 1);	/* nobody stores it */
+	os_ring(r->doorbell, r->tail);
+	assert_int_equal(pthread_create(&thread, NULL, sleeper, r), 0);
+	usleep(10000);
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_QUEUE_DESTROY,
+				  &(struct drm_onpu_queue_destroy){ .id = r->queue }), 0);
+	pthread_join(thread, &ret);
+	/* It had not begun to wait when the queue went: then there is no such queue. */
+	assert_true((intptr_t)ret == -ECANCELED || (intptr_t)ret == -ENOENT);
+}
+
+static void dies(void **state)
+{
+	struct raw *r = *state;
+
+	put_signal(r, 1, 5, 0);
+	put(r, (struct onpu_packet){ .opcode = 0xee });
+	os_ring(r->doorbell, r->tail);
+	assert_int_equal(wait_raw(r, wait_for(r, 0, DRM_ONPU_WAIT_GE, 1)), -ECANCELED);
+	assert_int_equal(wait_raw(r, wait_for(r, 1, DRM_ONPU_WAIT_GE, 5)), 0);
+	assert_int_equal(flags_of(r), DRM_ONPU_QUEUE_DEAD | DRM_ONPU_QUEUE_BAD_PACKET);
+	os_ring(r->doorbell, r->tail + 1);
+}
+
+static void notify(void **state)
+{
+	int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), file = open("/dev/null", O_RDONLY);
+	struct drm_onpu_queue_notify arg = { .fd = file };
+	struct raw *r = *state;
+	uint64_t count = 0;
+
+	arg.queue_id = r->queue;
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_QUEUE_NOTIFY, &arg), -EINVAL);
+	close(file);
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_QUEUE_NOTIFY, &arg), -EBADF);
+	arg.fd = -2;
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_QUEUE_NOTIFY, &arg), -EINVAL);
+	arg.fd = event;
+	arg.queue_id = 99;
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_QUEUE_NOTIFY, &arg), -ENOENT);
+	arg.queue_id = r->queue;
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_QUEUE_NOTIFY, &arg), 0);
+	put_signal(r, 0, 1, ONPU_PKT_IRQ);
+	os_ring(r->doorbell, r->tail);
+	/* The word and the wake-up come before, or with, what tells the eventfd. */
+	for (int i = 0; i < 10000 && read(event, &count, sizeof(count)) < 0; i++)
+		usleep(1000);
+	assert_true(count >= 1);
+	assert_int_equal(r->words[0], 1);
+	put(r, (struct onpu_packet){ .opcode = 0xee });
+	os_ring(r->doorbell, r->tail);
+	count = 0;
+	for (int i = 0; i < 10000 && read(event, &count, sizeof(count)) < 0; i++)
+		usleep(1000);
+	assert_true(count >= 1);
+	arg.fd = -1;
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_QUEUE_NOTIFY, &arg), 0);
+	close(event);
+}
+
+/* Two address spaces that do not fit together get on in turn; one that does not fit alone is killed. */
+static void memory(void **state)
+{
+	const uint64_t size = CARD_MEMORY / 8 * 5;
+	struct raw *r = *state, *other;
+	void *second = NULL;
+
+	setup(&second);
+	other = second;
+	create_bo(r, 1ull << 30, size, DRM_ONPU_BO_VRAM);
+	create_bo(other, 1ull << 30, size, DRM_ONPU_BO_VRAM);
+	for (uint64_t i = 1; i <= 5; i++) {
+		put_signal(r, 0, i, ONPU_PKT_IRQ);
+		os_ring(r->doorbell, r->tail);
+		put_signal(other, 0, i, ONPU_PKT_IRQ);
+		os_ring(other->doorbell, other->tail);
+		assert_int_equal(wait_raw(r, wait_for(r, 0, DRM_ONPU_WAIT_GE, i)), 0);
+		assert_int_equal(wait_raw(other, wait_for(other, 0, DRM_ONPU_WAIT_GE, i)), 0);
+	}
+	create_bo(r, 2ull << 30, size, DRM_ONPU_BO_VRAM);
+	put_signal(r, 0, 6, ONPU_PKT_IRQ);
+	os_ring(r->doorbell, r->tail);
+	assert_int_equal(wait_raw(r, wait_for(r, 0, DRM_ONPU_WAIT_GE, 6)), -ECANCELED);
+	assert_int_equal(flags_of(r), DRM_ONPU_QUEUE_DEAD | DRM_ONPU_QUEUE_NO_MEMORY);
+	put_signal(other, 0, 6, ONPU_PKT_IRQ);
+	os_ring(other->doorbell, other->tail);
+	assert_int_equal(wait_raw(other, wait_for(other, 0, DRM_ONPU_WAIT_GE, 6)), 0);
+	os_munmap((void *)(uintptr_t)other->doorbell, 4096);
+	os_close(other->fd);
+	free(other);
+}
+
+/* What the library takes by itself. */
+static void the_default(void **state)
+{
+	struct accel_context *context;
+	struct accel_device *device;
+	struct accel_buffer *buffer;
+	struct accel_queue *queue;
+	unsigned int before;
+
+	(void)state;
+	for (int kernel = 0; kernel < 2; kernel++) {
+		if (kernel)
+			setenv("ACCEL_QUEUES", "kernel", 1);
+		before = mk_submits;
+		assert_int_equal(accel_device_open(0, &device), 0);
+		assert_int_equal(accel_context_create(device, 0, &context), 0);
+		assert_int_equal(accel_queue_create(context, ACCEL_PRIORITY_MEDIUM, &queue), 0);
+		assert_int_equal(accel_buffer_create(context, 4096, ACCEL_BUFFER_CARD, &buffer), 0);
+		assert_int_equal(accel_fill(queue, buffer, 0, 4096, 1), 0);
+		assert_int_equal(mk_submits - before, kernel);
+		accel_buffer_destroy(buffer);
+		accel_queue_destroy(queue);
+		accel_context_destroy(context);
+		accel_device_close(device);
+	}
+	unsetenv("ACCEL_QUEUES");
+	assert_int_equal(mk_objects(), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_default),
+		cmocka_unit_test_setup_teardown(rounds, setup, teardown),
+		cmocka_unit_test_setup_teardown(wait_answers, setup, teardown),
+		cmocka_unit_test_setup_teardown(create_answers, setup, teardown),
+		cmocka_unit_test_setup_teardown(doorbells, setup, teardown),
+		cmocka_unit_test_setup_teardown(ends, setup, teardown),
+		cmocka_unit_test_setup_teardown(dies, setup, teardown),
+		cmocka_unit_test_setup_teardown(notify, setup, teardown),
+		cmocka_unit_test_setup_teardown(memory, setup, teardown),
+	};
+
+	setenv("ACCEL_DEVICE", "model:1,memory=64M", 1);
+	unsetenv("ACCEL_QUEUES");
+	/* Looks at the environment. */
+	os_devices(NULL, 0, NULL, 0);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
