@@ -49,7 +49,7 @@ static int run_strided(struct blas_lane *lane, const struct strided *s)
 	};
 	unsigned int access = ACCEL_ACCESS_WRITE;
 	int64_t a_cols, b_cols, c_cols;
-	int ret;
+	int ret, error;
 
 	if (!columns(s->a_stride, p->lda, ta ? p->m : p->k, s->count, &a_cols) ||
 	    !columns(s->b_stride, p->ldb, tb ? p->k : p->n, s->count, &b_cols) ||
@@ -74,8 +74,9 @@ static int run_strided(struct blas_lane *lane, const struct strided *s)
 		x.c_stride = s->c_stride / p->ldc * ops[2].ld;
 		ret = blas_lane_product(lane, &x);
 	}
-	if (!ret)
-		ret = blas_lane_wait(lane);
+	/* Whatever has been submitted works in the caller's memory. */
+	error = blas_lane_wait(lane);
+	ret = ret ? ret : error;
 	for (int i = 0; i < 3; i++)
 		blas_operand_put(&ops[i], !ret);
 	return ret;

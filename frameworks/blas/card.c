@@ -63,7 +63,8 @@ static struct {
 	struct blas_lane *lanes[LANES_MAX];
 	uint32_t dim_max;
 	unsigned int failures;
-	bool model_ready, registers;
+	bool model_ready;
+	_Atomic bool registers;		/* read and cleared without the lock */
 } card = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.idle = PTHREAD_COND_INITIALIZER,
