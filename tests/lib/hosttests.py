@@ -62,6 +62,16 @@ def _judge(report, flavour, entry):
         report.fail(f"{name}: {result}", text)
 
 
+def _chosen(build, keep):
+    """Names for `meson test`: none is all."""
+    if not keep:
+        return []
+    done = subprocess.run(["meson", "introspect", "--tests", str(build)], check=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    return sorted({test["name"] for test in json.loads(done.stdout)
+                   if re.search(keep, " / ".join(test["suite"][:1] + [test["name"]]))})
+
+
 def run(report, flavour, keep=""):
     report.stage(f"host tests, {flavour}")
     user = Userspace(flavour)
@@ -74,8 +84,11 @@ def run(report, flavour, keep=""):
     sanitized = flavour == "sanitize"
     log = user.build / "meson-logs/testlog.json"
     log.unlink(missing_ok=True)
+    chosen = _chosen(user.build, keep)
+    if keep and not chosen:
+        return
     subprocess.run(["meson", "test", "-C", str(user.build), "--num-processes", jobs(),
-                    "--timeout-multiplier", "5" if sanitized else "2"],
+                    "--timeout-multiplier", "5" if sanitized else "2", *chosen],
                    env=dict(os.environ, **ccache_env(TOP), **(SANITIZER_ENV if sanitized else {})),
                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL, check=False)
