@@ -9,7 +9,8 @@
  * sum still runs through k in increasing order and is never split: storing and loading an FP32
  * value changes no bit. Hence the result does not depend on blocking, kernel or threads.
  * With a few rows only the second loop is there, over columns: each item packs what it is
- * about to use of B, since all of it is used just once (stream_item).
+ * about to use of B, since all of it is used just once (stream_item), or does not even pack it
+ * (gemm_few.c), if the kernel can do that.
  *
  * Rows of an operand are reached through views. A row of a tile that crosses a segment
  * boundary goes through a bounce buffer on the stack; everything else is read and written in place.
@@ -18,16 +19,13 @@
  * onpu_pool_for() returning. Operands are untrusted memory: no control flow depends on them.
  */
 #include <errno.h>
-#include <fenv.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__x86_64__)
-#include <xmmintrin.h>
-#endif
 
 #include "gemm_convert.h"
 #include "gemm_epilogue.h"
+#include "gemm_few.h"
 #include "gemm_priv.h"
 #include "gemm_view.h"
 #include "pool.h"
@@ -119,38 +117,6 @@ struct gemm {
 	size_t sums_ld;
 	bool stopped;			/* desc->stop is filled in */
 };
-
-/*
- * Round to nearest, no flush-to-zero, no denormals-are-zero, exceptions masked: the threads
- * belong to a program that may have set anything else.
- */
-#if defined(__x86_64__)
-typedef unsigned int fpmode_t;
-
-static inline void fpmode_enter(fpmode_t *old)
-{
-	*old = _mm_getcsr();
-	_mm_setcsr(0x1f80);
-}
-
-static inline void fpmode_leave(const fpmode_t *old)
-{
-	_mm_setcsr(*old);
-}
-#else
-typedef fenv_t fpmode_t;
-
-static inline void fpmode_enter(fpmode_t *old)
-{
-	fegetenv(old);
-	fesetenv(FE_DFL_ENV);
-}
-
-static inline void fpmode_leave(const fpmode_t *old)
-{
-	fesetenv(old);
-}
-#endif
 
 static inline uint32_t div_up(uint32_t a, uint32_t b)
 {
@@ -446,9 +412,9 @@ static void pack_item(void *arg, size_t index)
 	const struct side *s = is_b ? &g->b : &g->a;
 	uint32_t first = (uint32_t)(index - (is_b ? g->items_a : 0)) * s->per_item;
 	uint32_t end = min_u32(first + s->per_item, s->slivers);
-	fpmode_t mode;
+	gemm_fpmode_t mode;
 
-	fpmode_enter(&mode);
+	gemm_fpmode_enter(&mode);
 	if (s->k_contiguous) {
 		for (uint32_t i = first; i < end; i++)
 			pack_sliver_rows(g, s, i);
@@ -458,7 +424,7 @@ static void pack_item(void *arg, size_t index)
 	if (is_b && g->kern->finish_b)
 		for (uint32_t i = first; i < end; i++)
 			g->kern->finish_b(s->packed + i * s->stride, g->units);
-	fpmode_leave(&mode);
+	gemm_fpmode_leave(&mode);
 }
 
 /* Where the rows of a tile of D are, and of what its sums start from. */
@@ -555,13 +521,13 @@ static void tile_item(void *arg, size_t index)
 	uint32_t js1 = min_u32(js0 + kern->tile_n, g->b.slivers);
 	uint32_t i0 = sliver_start(&g->a, is0), j0 = sliver_start(&g->b, js0);
 	GEMM_BUFFER struct tile_rows t;
-	fpmode_t mode;
+	gemm_fpmode_t mode;
 
 	t.row0 = g->a.lane0 + i0;
 	t.col0 = g->b.lane0 + j0;
 	find_rows(g, &t, sliver_start(&g->a, is1) - i0, sliver_start(&g->b, js1) - j0);
 
-	fpmode_enter(&mode);
+	gemm_fpmode_enter(&mode);
 	for (uint32_t is = is0; is < is1; is++) {
 		const uint32_t *a = sliver_data(g, &g->a, is);
 		uint32_t row = sliver_start(&g->a, is) - i0;
@@ -581,7 +547,7 @@ static void tile_item(void *arg, size_t index)
 				bounced_tile(g, &t, row, rows, col, cols, a, b);
 		}
 	}
-	fpmode_leave(&mode);
+	gemm_fpmode_leave(&mode);
 }
 
 /* Pointers to the rows of a micro tile in a matrix of words. */
@@ -622,9 +588,9 @@ static void panel_item(void *arg, size_t index)
 	uint32_t j0 = sliver_start(&g->b, js0), n = sliver_start(&g->b, js1) - j0;
 	bool simd = kern->isa >= ONPU_GEMM_ISA_AVX2;
 	GEMM_BUFFER struct gemm_epilogue_cols cols_data;
-	fpmode_t mode;
+	gemm_fpmode_t mode;
 
-	fpmode_enter(&mode);
+	gemm_fpmode_enter(&mode);
 	if (g->last)
 		gemm_epilogue_cols(g->desc->epilogue, g->b.lane0 + j0, n, &cols_data);
 	point_rows(panel, buf, GEMM_PANEL_COLS, GEMM_MR_MAX);
@@ -648,7 +614,7 @@ static void panel_item(void *arg, size_t index)
 			gemm_epilogue_row(g->desc, &cols_data, kern->integer, simd,
 					  g->a.lane0 + row + r, g->b.lane0 + j0, n, panel[r]);
 	}
-	fpmode_leave(&mode);
+	gemm_fpmode_leave(&mode);
 }
 
 static void set_block(struct side *s, uint64_t lane0, uint32_t count)
@@ -910,6 +876,32 @@ static int run_stream(struct gemm *g)
 	     onpu_pool_for(g->pool, div_up(d->n, g->strip), stream_item, g, g->cancel);
 	onpu_pool_scratch_put(g->pool, scratch);
 	return ok && !cancelled(g) ? 0 : -ECANCELED;
+}
+
+/* A few rows, by kernels that need no packed B. */
+static int run_few(struct gemm *g)
+{
+	const struct onpu_gemm_desc *d = g->desc;
+	struct gemm_few few = {
+		.desc = d, .kern = g->kern, .pool = g->pool, .cancel = g->cancel, .mode = g->b.mode,
+	};
+	int ret;
+
+	g->a.max_lanes = GEMM_FEW_ROWS;
+	if (g->a.mode == GEMM_I8_BIASED)
+		g->a.mode = GEMM_I8;
+	set_k(g, 0, d->k);
+	set_block(&g->a, d->m0, d->m);
+	g->items_a = 1;
+	/* A unit more: of integers they are taken in pairs. */
+	few.a = onpu_pool_scratch_get(g->pool, (g->units + 1) * g->a.lanes * sizeof(*few.a));
+	if (!few.a)
+		return -ENOMEM;
+	g->a.packed = few.a;
+	pack_item(g, 0);
+	ret = gemm_few_run(&few);
+	onpu_pool_scratch_put(g->pool, few.a);
+	return ret;
 }
 
 static int run(struct gemm *g)
@@ -1191,5 +1183,7 @@ int onpu_gemm(struct onpu_pool *pool, const struct onpu_gemm_desc *desc,
 	};
 	set_source(&g.a, kern, desc->a_type, &desc->a_scales, desc->m0);
 	set_source(&g.b, kern, desc->b_type, &desc->b_scales, desc->n0);
+	if (!g.b.convert && gemm_few_can(desc, kern, g.b.mode))
+		return run_few(&g);
 	return worth_streaming(&g) ? run_stream(&g) : run(&g);
 }

@@ -356,6 +356,7 @@ const struct gemm_kernel gemm_avx512_f32 = {
 	.mr = MR, .nr = NR, .a_lanes = 16, .ku = 1, .kc = 768, .tile_m = 16, .tile_n = 8,
 	.pack_rows = pack_rows_f, .pack_cols = pack_cols_f, .tile = gemm_avx512_tile_f32,
 	.tile_few = gemm_avx512_tile_few_f32, .few_rows = 3,
+	.few = &gemm_few_avx512,
 };
 
 const struct gemm_kernel gemm_avx512vnni_i8 = {
@@ -364,6 +365,7 @@ const struct gemm_kernel gemm_avx512vnni_i8 = {
 	.mr = MR, .nr = NR, .a_lanes = 16, .ku = 4, .kc = 3072, .tile_m = 16, .tile_n = 8,
 	.pack_rows = pack_rows_i, .pack_cols = pack_cols_i, .finish_b = finish_b_vnni,
 	.tile = tile_i8, .tile_few = tile_few_i8, .few_rows = 3,
+	.few = &gemm_few_avx512vnni,
 };
 
 #endif

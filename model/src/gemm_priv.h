@@ -14,6 +14,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#else
+#include <fenv.h>
+#endif
+
 #include "gemm.h"
 
 #define GEMM_MR_MAX	16u		/* rows of a micro tile, any kernel */
@@ -100,6 +106,7 @@ struct gemm_kernel {
 			 const uint32_t *b, size_t stride, const uint32_t *const *cin,
 			 uint32_t *const *dout, size_t col, bool last);
 	uint8_t few_rows;
+	const struct gemm_few_kernel *few;	/* gemm_few.h, or NULL */
 };
 
 extern const struct gemm_kernel gemm_scalar_f32, gemm_scalar_i8;
@@ -146,6 +153,38 @@ extern const struct gemm_kernel gemm_sse41_i8, gemm_avx2_f32, gemm_avx2_i8, gemm
 #define GEMM_UNROLL	_Pragma("clang loop unroll(full)")
 #else
 #define GEMM_UNROLL	_Pragma("GCC unroll 16")
+#endif
+
+/*
+ * Round to nearest, no flush-to-zero, no denormals-are-zero, exceptions masked: the threads
+ * belong to a program that may have set anything else.
+ */
+#if defined(__x86_64__)
+typedef unsigned int gemm_fpmode_t;
+
+static inline void gemm_fpmode_enter(gemm_fpmode_t *old)
+{
+	*old = _mm_getcsr();
+	_mm_setcsr(0x1f80);
+}
+
+static inline void gemm_fpmode_leave(const gemm_fpmode_t *old)
+{
+	_mm_setcsr(*old);
+}
+#else
+typedef fenv_t gemm_fpmode_t;
+
+static inline void gemm_fpmode_enter(gemm_fpmode_t *old)
+{
+	fegetenv(old);
+	fesetenv(FE_DFL_ENV);
+}
+
+static inline void gemm_fpmode_leave(const gemm_fpmode_t *old)
+{
+	fesetenv(old);
+}
 #endif
 
 #endif

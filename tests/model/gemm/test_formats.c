@@ -380,6 +380,45 @@ static void test_groups(void **state)
 	}
 }
 
+/*
+ * A few rows by columns that are many for them: every type that has kernels of its own for that, all numbers of
+ * rows, columns that fill no step, k that fills no word.
+ */
+static void test_few_rows(void **state)
+{
+	static const struct { uint8_t a, b; } pairs[] = {
+		{ ONPU_DTYPE_F32, ONPU_DTYPE_F32 }, { ONPU_DTYPE_BF16, ONPU_DTYPE_BF16 },
+		{ ONPU_DTYPE_F16, ONPU_DTYPE_F16 }, { ONPU_DTYPE_BF16, ONPU_DTYPE_E4M3 },
+		{ ONPU_DTYPE_F16, ONPU_DTYPE_E5M2 }, { ONPU_DTYPE_BF16, ONPU_DTYPE_MX_E4M3 },
+		{ ONPU_DTYPE_F32, ONPU_DTYPE_MX_E5M2 }, { ONPU_DTYPE_BF16, ONPU_DTYPE_MX_E2M1 },
+		{ ONPU_DTYPE_MX_E4M3, ONPU_DTYPE_MX_E2M1 }, { ONPU_DTYPE_BF16, ONPU_DTYPE_MX_E2M3 },
+		{ ONPU_DTYPE_I8, ONPU_DTYPE_I8 }, { ONPU_DTYPE_I8, ONPU_DTYPE_I4 },
+		{ ONPU_DTYPE_I4, ONPU_DTYPE_I8 }, { ONPU_DTYPE_I4, ONPU_DTYPE_I4 },
+		/* with groups */
+		{ ONPU_DTYPE_BF16, ONPU_DTYPE_I8 }, { ONPU_DTYPE_BF16, ONPU_DTYPE_I4 },
+		{ ONPU_DTYPE_F16, ONPU_DTYPE_I8 }, { ONPU_DTYPE_F16, ONPU_DTYPE_I4 },
+	};
+	const unsigned int count = sizeof(pairs) / sizeof(pairs[0]);
+
+	(void)state;
+	for (unsigned int i = 0; i < count * 20; i++) {
+		struct problem p = {
+			.m = 1 + i / count % 17, .n = 1 + rnd_below(i % 2 ? 150 : 700),
+			.k = 1 + rnd_below(i % 3 ? 300 : 90),
+			.a_type = pairs[i % count].a, .b_type = pairs[i % count].b,
+			.flags = rnd_below(8), .scattered = rnd_below(3) == 0,
+			.fill = rnd_below(4) ? FILL_ORDINARY : FILL_ANY,
+		};
+
+		if (i % count >= count - 4) {
+			p.group = 32u << rnd_below(3);
+			p.scale_type = rnd_below(2) ? ONPU_DTYPE_BF16 : ONPU_DTYPE_F16;
+			p.zeros = rnd_below(2);
+		}
+		try_problem(&p);
+	}
+}
+
 /* Blocks of k that begin within a group; more than one item; lanes that begin within a byte. */
 static void test_blocks(void **state)
 {
@@ -512,6 +551,7 @@ int main(void)
 		cmocka_unit_test(test_pairs),
 		cmocka_unit_test(test_integers),
 		cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_few_rows),
 		cmocka_unit_test(test_blocks),
 		cmocka_unit_test(test_origin),
 		cmocka_unit_test(test_invalid),
