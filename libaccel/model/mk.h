@@ -253,6 +253,7 @@ struct mk_vm {
 	unsigned int count, room;
 	bool moved;			/* some object may not be where it must be */
 	uint64_t used;			/* when it was submitted to, for eviction */
+	bool ready;			/* it is created */
 	bool long_running;
 	unsigned int queues[2];		/* of the kernel, of user space: one of them is 0 */
 	struct drm_onpu_vm_get_state state;

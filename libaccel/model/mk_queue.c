@@ -265,17 +265,19 @@ static void queue_free(struct mk_queue *queue)
 	while (*link != queue)
 		link = &(*link)->next;
 	*link = queue->next;
-	queue->card->queues[queue->index] = NULL;
 	mk_bell_revoke(queue);
 	if (queue->notify >= 0)
 		close(queue->notify);
 	queue->vm->queues[queue->user]--;
 	if (queue->range) {
 		mk_pt_unmap(queue->vm, queue->va, RING_BYTES + MK_PAGE);
+		queue->fence = NULL;
 		mk_card_invalidate(queue->card, queue->vm->asid);
 		queue->card->vram_used -= RING_BYTES + MK_PAGE;
 		mk_range_free(queue->card, queue->range);
 	}
+	/* Now the next may have its place on the card, and with that its addresses. */
+	queue->card->queues[queue->index] = NULL;
 	mk_vm_put(queue->vm);
 	free(queue);
 }
@@ -396,7 +398,10 @@ static int create(struct mk_file *file, struct drm_onpu_queue_create *arg)
 
 struct mk_queue *mk_queue_find(struct mk_file *file, uint32_t id)
 {
-	return id && id <= MK_QUEUES ? file->queues[id] : NULL;
+	struct mk_queue *queue = id && id <= MK_QUEUES ? file->queues[id] : NULL;
+
+	/* Not while it is being created. */
+	return queue && queue->on_card ? queue : NULL;
 }
 
 /* ---- SUBMIT ---- */

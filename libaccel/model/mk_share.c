@@ -24,6 +24,7 @@
 
 #define BUFFER_NAME	"onpu-dma-buf"
 #define SYNC_NAME	"onpu-sync-file"
+#define SEALS		(F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 static struct mk_share *shares;
 
@@ -42,6 +43,13 @@ static bool is_named(int fd, const char *name)
 	return !strncmp(path, prefix, sizeof(prefix) - 1) &&
 	       !strncmp(path + sizeof(prefix) - 1, name, strlen(name)) &&
 	       strchr(" ", path[sizeof(prefix) - 1 + strlen(name)]);
+}
+
+static bool is_sealed(int fd)
+{
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	return seals >= 0 && (seals & SEALS) == SEALS;
 }
 
 /* ---- memory that can be shared ---- */
@@ -68,12 +76,13 @@ static struct mk_share *make(struct mk_card *card, struct va_range *range, uint6
 
 struct mk_share *mk_share_create(struct mk_card *card, struct va_range *range, uint64_t size)
 {
-	int fd = memfd_create(BUFFER_NAME, MFD_CLOEXEC);
+	int fd = memfd_create(BUFFER_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	struct mk_share *share = NULL;
 
 	if (fd < 0)
 		return NULL;
-	if (!ftruncate(fd, (off_t)size))
+	/* Others map it, and must not lose it. */
+	if (!ftruncate(fd, (off_t)size) && !fcntl(fd, F_ADD_SEALS, SEALS))
 		share = make(card, range, size, fd);
 	if (!share)
 		close(fd);
@@ -126,7 +135,7 @@ static int adopt(struct mk_card *card, int fd, struct mk_share **out)
 	struct stat stat;
 	int own;
 
-	if (!is_named(fd, BUFFER_NAME) || fstat(fd, &stat) || stat.st_size <= 0 ||
+	if (!is_named(fd, BUFFER_NAME) || !is_sealed(fd) || fstat(fd, &stat) || stat.st_size <= 0 ||
 	    (uint64_t)stat.st_size % MK_PAGE)
 		return -EINVAL;
 	own = fcntl(fd, F_DUPFD_CLOEXEC, 3);

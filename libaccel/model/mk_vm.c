@@ -93,20 +93,16 @@ static bool is_empty(const uint64_t *table)
 }
 
 /* Whether a large page can stand at @entry. */
-static bool takes_leaf(struct mk_vm *vm, const uint64_t *entry)
+static bool takes_leaf(const struct mk_vm *vm, const uint64_t *entry)
 {
 	if (!(*entry & ONPU_PTE_VALID) || *entry & ONPU_PTE_LEAF)
 		return true;
-	if (!is_empty(table_at(vm, *entry & ONPU_PTE_ADDR)))
-		return false;
-	/* The card may remember the table. */
-	mk_card_renew(vm->card, vm->asid);
-	return true;
+	return is_empty(table_at(vm, *entry & ONPU_PTE_ADDR));
 }
 
 int mk_pt_map(struct mk_vm *vm, uint64_t va, uint64_t size, uint64_t pte)
 {
-	bool null = pte & ONPU_PTE_NULL;
+	bool null = pte & ONPU_PTE_NULL, aside = false;
 	uint64_t end = va + size, step;
 
 	for (; va < end; va += step) {
@@ -126,9 +122,13 @@ int mk_pt_map(struct mk_vm *vm, uint64_t va, uint64_t size, uint64_t pte)
 			if (!entry)
 				return -ENOMEM;
 		}
+		aside |= step == MK_HUGE && *entry & ONPU_PTE_VALID && !(*entry & ONPU_PTE_LEAF);
 		store(entry, pte | ONPU_PTE_VALID | ONPU_PTE_LEAF);
 		pte += null ? 0 : step;
 	}
+	/* The card may remember a table that has been left aside. */
+	if (aside)
+		mk_card_renew(vm->card, vm->asid);
 	return 0;
 }
 
@@ -365,7 +365,10 @@ static int bind(struct mk_file *file, struct drm_onpu_vm_bind *arg)
 
 struct mk_vm *mk_vm_find(struct mk_file *file, uint32_t id)
 {
-	return id && id <= MK_VMS ? file->vms[id] : NULL;
+	struct mk_vm *vm = id && id <= MK_VMS ? file->vms[id] : NULL;
+
+	/* Not while it is being created. */
+	return vm && vm->ready ? vm : NULL;
 }
 
 void mk_vm_get(struct mk_vm *vm)
@@ -377,6 +380,7 @@ static void vm_free(struct mk_vm *vm)
 {
 	struct mk_mapping *gone = NULL;
 
+	vm->ready = false;
 	while (vm->count)
 		take(vm, vm->count - 1, &gone);
 	release(gone);
@@ -441,6 +445,7 @@ static int create(struct mk_file *file, struct drm_onpu_vm_create *arg)
 		vm_free(vm);
 		return ret;
 	}
+	vm->ready = true;
 	arg->id = id;
 	return 0;
 }

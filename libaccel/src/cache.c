@@ -133,6 +133,7 @@ static struct accel_buffer *take(struct accel_cache *cache, unsigned int class, 
 			continue;
 		*link = idle->next;
 		buffer_get(buffer);
+		buffer->idle = false;
 		free_idle(cache, idle);
 		return buffer;
 	}
@@ -236,6 +237,14 @@ int accel_cache_free(struct accel_cache *cache, struct accel_buffer *buffer, str
 	}
 	class = class_of(buffer->size, &rounded);
 	pthread_mutex_lock(&cache->lock);
+	if (buffer->idle) {
+		pthread_mutex_unlock(&cache->lock);
+		if (idle->queue)
+			queue_put(idle->queue);
+		free(idle);
+		return fail(-EINVAL, "the buffer is in the cache already");
+	}
+	buffer->idle = true;
 	cache->info.used_buffers--;
 	cache->info.used_bytes -= buffer->bo.size;
 	cache->info.idle_buffers++;

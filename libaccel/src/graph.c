@@ -6,13 +6,14 @@
  * kept instead. The end of the capture writes them into a buffer object of their own, which the card only
  * reads; a launch is one CALL of it in a ring, or one ioctl that names it. Neither depends on how much it is.
  *
- * A graph keeps its buffers, and a launch in flight keeps the graph. With profiling on, each launch needs
- * room for stamps of its own: then the packets are submitted like any others, from a copy in the process.
+ * A graph keeps its buffers, and a launch in flight keeps the graph. With profiling or a trace on, each launch
+ * needs room for stamps of its own: then the packets are submitted like any others, from a copy in the process.
  *
  * Locking: the capture belongs to the queue and its lock; a graph does not change.
  */
 #include "internal.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,18 +59,19 @@ int capture_add(struct accel_queue *queue, const struct submission *submission)
 	/* A kernel queue takes a launch in one call, with a job for its number. */
 	uint64_t most = limits->max_packets * (limits->max_jobs - 1ull);
 	struct capture *capture = queue->capture;
-	unsigned int packets = capture->packet_count + submission->packet_count;
+	uint64_t packets = (uint64_t)capture->packet_count + submission->packet_count;
 	unsigned int descs = capture->desc_count + submission->desc_count;
 	unsigned int buffers = capture->buffer_count + submission->buffer_count;
 	int ret;
 
 	if (submission->graph)
 		return fail(-EBUSY, "the queue is capturing: graphs do not contain graphs");
-	if (most > ONPU_CALL_MAX)
-		most = ONPU_CALL_MAX;
+	/* As those of a submission, which it becomes for stamps. */
+	if (most > ONPU_CALL_MAX - 1)
+		most = ONPU_CALL_MAX - 1;
 	if (packets > most)
-		return fail(-E2BIG, "%u operations are more than the %u of a graph", packets, (unsigned int)most);
-	ret = grow(&capture->packets, &capture->packet_room, packets, sizeof(*capture->packets));
+		return fail(-E2BIG, "%" PRIu64 " operations are more than the %" PRIu64 " of a graph", packets, most);
+	ret = grow(&capture->packets, &capture->packet_room, (unsigned int)packets, sizeof(*capture->packets));
 	if (!ret)
 		ret = grow(&capture->descs, &capture->desc_room, descs, sizeof(*capture->descs));
 	if (!ret)
@@ -89,7 +91,7 @@ int capture_add(struct accel_queue *queue, const struct submission *submission)
 		capture->buffers[capture->buffer_count + i] = submission->buffers[i];
 		buffer_get(submission->buffers[i]);
 	}
-	capture->packet_count = packets;
+	capture->packet_count = (unsigned int)packets;
 	capture->desc_count = descs;
 	capture->buffer_count = buffers;
 	return 0;
@@ -291,7 +293,7 @@ static int launch(struct accel_queue *queue, struct accel_graph *graph, bool wai
 		if (ret)
 			return ret;
 	}
-	if (event && atomic_load(&queue->profiling))
+	if ((event && atomic_load(&queue->profiling)) || (trace_on() && queue->context->device->engines.macs_32))
 		submission = (struct submission){
 			.packets = content->packets, .packet_count = content->packet_count,
 			.descs = content->descs, .desc_count = content->desc_count,

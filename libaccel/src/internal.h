@@ -203,6 +203,7 @@ struct accel_buffer {
 	atomic_bool purgeable;
 	atomic_bool listed;	/* its CPU address is in the table of pointer.c */
 	bool cached;		/* a cache made it */
+	bool idle;		/* and has it back; under the cache's lock */
 };
 
 /* accel_buffer_create() from inside. */

@@ -9,7 +9,7 @@
  * it, and the numbers of submissions go on; nobody who waits for one notices.
  *
  * Locking: kind_lock, under which queues of the context are made and destroyed, then the locks of all its queues:
- * nobody else takes two of them.
+ * nobody else takes two of them. The state lock while the kernel's queue goes.
  */
 #include "internal.h"
 
@@ -61,8 +61,14 @@ static int drain(struct accel_queue *queue)
 
 static int take_off(struct accel_queue *queue)
 {
-	int ret = user_queue.destroy(queue);
+	int ret;
 
+	/* Whoever asks for its state meanwhile must not ask the kernel for that of a queue that is not there. */
+	pthread_mutex_lock(&queue->state_lock);
+	ret = user_queue.destroy(queue);
+	if (!ret)
+		atomic_store(&queue->id, 0);
+	pthread_mutex_unlock(&queue->state_lock);
 	if (ret)
 		return fail(ret, "the driver does not let go of a queue: %s", strerror(-ret));
 	queue_retire_locked(queue, atomic_load(&queue->submitted));

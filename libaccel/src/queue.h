@@ -132,7 +132,7 @@ struct accel_queue {
 	struct accel_context *context;
 	_Atomic(const struct queue_backend *) backend;
 	uint32_t priority;
-	uint32_t id;		/* of the kernel's queue */
+	atomic_uint id;		/* of the kernel's queue; 0: it is being changed for another (kind.c) */
 	uint32_t syncobj;	/* of kernel queues: timeline; point n is submission n */
 	struct accel_queue *next;	/* in the list of the device */
 	pthread_mutex_t lock;	/* guards what follows, except atomics */

@@ -54,8 +54,10 @@ int queue_state(struct accel_queue *queue, struct drm_onpu_queue_get_state *stat
 	if (!atomic_load(&queue->state_final) && !atomic_load(&queue->destroyed)) {
 		memset(&queue->state, 0, sizeof(queue->state));
 		queue->state.id = queue->id;
-		ret = device_ioctl(queue->context->device, DRM_IOCTL_ONPU_QUEUE_GET_STATE,
-				   &queue->state);
+		/* Between two kinds it is well: it has done what it was given. */
+		if (queue->state.id)
+			ret = device_ioctl(queue->context->device, DRM_IOCTL_ONPU_QUEUE_GET_STATE,
+					   &queue->state);
 		if (ret == -ENODEV) {
 			queue->state.flags = DRM_ONPU_QUEUE_DEAD | DRM_ONPU_QUEUE_DEVICE_LOST;
 			ret = 0;

@@ -155,7 +155,7 @@ static void append_job(struct accel_queue *queue, struct job *job, const struct 
 	job->profile = submission->profile;
 	if (job->profile) {
 		profile_get(job->profile);
-		job->stamps = (const void *)(commands->pointer + commands->stamps_offset);
+		job->stamps = commands->size ? (const void *)(commands->pointer + commands->stamps_offset) : NULL;
 		job->stamp_count = submission->packet_count;
 	}
 	job->graph = submission->graph;

@@ -32,7 +32,8 @@ static pid_t process;
 static char text[64 << 10];
 static size_t used;
 static bool first = true;
-static unsigned char known_cards[DEVICES_MAX];
+static char known_cards[DEVICES_MAX][16];	/* PCI addresses */
+static unsigned int known_count;
 
 static void flush(void)
 {
@@ -52,13 +53,15 @@ static void flush(void)
 	used = 0;
 }
 
-/* One event; what does not fit a line of its own is left out. */
+/* The longest event, with room to spare. */
+#define EVENT_MAX	1024u
+
 static void __attribute__((format(printf, 1, 2))) event(const char *format, ...)
 {
 	va_list args;
 	int length;
 
-	if (sizeof(text) - used < 1024)
+	if (sizeof(text) - used < EVENT_MAX)
 		flush();
 	used += (size_t)snprintf(text + used, sizeof(text) - used, first ? "[\n" : ",\n");
 	first = false;
@@ -78,10 +81,26 @@ static void expand(const char *name, char *path, size_t room)
 		snprintf(path, room, "%s", name);
 }
 
+/* As a JSON string has it. */
+static void escape(const char *from, char *to, size_t room)
+{
+	size_t length = 0;
+
+	for (; *from && length + 7 < room; from++) {
+		if (*from == '"' || *from == '\\')
+			to[length++] = '\\';
+		if ((unsigned char)*from < ' ')
+			length += (size_t)snprintf(to + length, room - length, "\\u%04x", (unsigned int)*from);
+		else
+			to[length++] = *from;
+	}
+	to[length] = '\0';
+}
+
 static void start(void)
 {
 	const char *name = secure_getenv("ACCEL_TRACE");
-	char path[4096];
+	char path[4096], program[256];
 
 	if (!name || !*name)
 		return;
@@ -92,10 +111,11 @@ static void start(void)
 		log_print(LOG_WARN, "ACCEL_TRACE: cannot write %s: %s", path, strerror(errno));
 		return;
 	}
+	escape(program_invocation_short_name, program, sizeof(program));
 	atomic_store(&enabled, true);
 	pthread_mutex_lock(&trace_lock);
 	event("{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%d,\"args\":{\"name\":\"%s\"}}", (int)process,
-	      program_invocation_short_name);
+	      program);
 	pthread_mutex_unlock(&trace_lock);
 }
 
@@ -148,13 +168,15 @@ void trace_end(const struct trace_scope *scope)
 /* Tells the name of a card once; its number. */
 static unsigned int card_number(const struct accel_device *device)
 {
-	const unsigned int *pci = device->found.pci;
-	unsigned int number = (pci[1] << 8 | pci[2] << 3 | pci[3]) & 0xffff;
+	const char *address = device->found.pci_address;
+	unsigned int number = 0;
 
-	if (!known_cards[number % DEVICES_MAX]) {
-		known_cards[number % DEVICES_MAX] = 1;
+	while (number < known_count && strcmp(known_cards[number], address))
+		number++;
+	if (number == known_count && number < DEVICES_MAX) {
+		snprintf(known_cards[known_count++], sizeof(known_cards[0]), "%s", address);
 		event("{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%u,\"args\":{\"name\":\"card %s (engine time)\"}}",
-		      CARD_PID + number, device->found.pci_address);
+		      CARD_PID + number, address);
 	}
 	return CARD_PID + number;
 }

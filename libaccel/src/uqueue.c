@@ -314,7 +314,8 @@ static int sleep_in_kernel(struct accel_queue *queue, uint64_t point, int64_t en
 	case -ENODEV:
 	case -EIO:
 	case -ENOENT:
-		return queue_state(queue, &state);
+		/* Also when the queue has become a kernel queue, which it does when its work is done. */
+		return word_is_there(queue, point) ? 0 : queue_state(queue, &state);
 	default:
 		return ret;
 	}

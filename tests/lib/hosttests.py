@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import unittest
 from pathlib import Path
 
@@ -87,6 +88,7 @@ def run(report, flavour, keep=""):
     chosen = _chosen(user.build, keep)
     if keep and not chosen:
         return
+    start = time.monotonic()
     subprocess.run(["meson", "test", "-C", str(user.build), "--num-processes", jobs(),
                     "--timeout-multiplier", "5" if sanitized else "2", *chosen],
                    env=dict(os.environ, **ccache_env(TOP), **(SANITIZER_ENV if sanitized else {})),
@@ -95,6 +97,7 @@ def run(report, flavour, keep=""):
     if not log.exists():
         report.fail(f"host/{flavour}: meson test ran nothing")
         return
+    report.say(f"  the tests took {time.monotonic() - start:.0f} s")
     for entry in _results(user.build):
         if re.search(keep, entry["name"]):
             _judge(report, flavour, entry)

@@ -64,6 +64,12 @@ static void kept_and_found(void **state)
 	ok(accel_cache_trim(cache, 0));
 	assert_int_equal(info_of(cache).idle_bytes, 0);
 	assert_int_equal(info_of(cache).allocations, 3);
+	/* What is in the cache cannot come back to it. */
+	a = get(cache, PAGE, NULL);
+	ok(accel_cache_free(cache, a, NULL));
+	fails(accel_cache_free(cache, a, f->queue), -EINVAL);
+	expect_detail("in the cache already");
+	assert_int_equal(info_of(cache).idle_buffers, 1);
 	accel_cache_destroy(cache);
 	accel_cache_destroy(NULL);
 }

@@ -15,6 +15,8 @@
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
 #include <linux/udmabuf.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -399,6 +401,82 @@ static void acquired_for_nothing(void **state)
 	end_long(f);
 	ok(accel_queue_finish(f->queue, ACCEL_FOREVER));
 	accel_buffer_destroy(mine);
+}
+
+/* Threads that watch a queue while it changes its kind. */
+struct watcher {
+	struct fixture *f;
+	struct accel_event *event;
+	atomic_bool over;
+};
+
+static void *watch(void *arg)
+{
+	struct watcher *w = arg;
+	struct accel_status status;
+
+	accel_status_init(&status);
+	while (!atomic_load(&w->over)) {
+		if (accel_queue_get_status(w->f->queue, &status) || status.state == ACCEL_STATE_FAILED ||
+		    accel_event_wait(w->event, ACCEL_FOREVER))
+			return (void *)1;
+	}
+	return NULL;
+}
+
+static void *submit_behind(void *arg)
+{
+	struct watcher *w = arg;
+	struct accel_context *context;
+	struct accel_buffer *buffer;
+	struct accel_queue *queue;
+	int ret = 0;
+
+	if (accel_context_create(w->f->device, 0, &context) ||
+	    accel_queue_create(context, ACCEL_PRIORITY_MEDIUM, &queue) ||
+	    accel_buffer_create(context, 4096, CARD, &buffer))
+		return (void *)1;
+	while (!atomic_load(&w->over) && !ret) {
+		ret = accel_queue_wait_events(queue, 1, &w->event);
+		if (!ret)
+			ret = accel_fill(queue, buffer, 0, 4, 1);
+	}
+	accel_buffer_destroy(buffer);
+	accel_queue_destroy(queue);
+	accel_context_destroy(context);
+	return (void *)(intptr_t)ret;
+}
+
+/* A context's first shared buffer comes while others wait for its queue, ask for its state and depend on it. */
+static void watched_change(void **state)
+{
+	struct watcher w = { .f = *state };
+	struct accel_buffer *plain, *shared;
+	pthread_t threads[3];
+	void *failed;
+
+	plain = make_buffer(w.f, 4096, CARD);
+	/* The queue changes when it has done this; one that is held would not. */
+#ifndef ACCEL_TEST_FAKE
+	begin_long(w.f, w.f->queue);
+#endif
+	ok(accel_fill_async(w.f->queue, plain, 0, 4096, 2, &w.event));
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, i ? watch : submit_behind, &w), 0);
+	shared = make_buffer(w.f, 4096, CARD | SHARED);
+	ok(accel_fill(w.f->queue, shared, 0, 4096, 3));
+	atomic_store(&w.over, true);
+	for (int i = 0; i < 3; i++) {
+		pthread_join(threads[i], &failed);
+		assert_null(failed);
+	}
+#ifndef ACCEL_TEST_FAKE
+	end_long(w.f);
+#endif
+	assert_int_equal(word_at(plain, 0), 2);
+	accel_event_destroy(w.event);
+	accel_buffer_destroy(plain);
+	accel_buffer_destroy(shared);
 }
 
 #ifdef ACCEL_TEST_FAKE
@@ -906,6 +984,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(back_and_forth, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_buffers, setup, teardown),
 		cmocka_unit_test_setup_teardown(acquired_for_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(watched_change, setup, teardown),
 #ifdef ACCEL_TEST_FAKE
 		cmocka_unit_test_setup_teardown(each_step_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(too_many_acquired, setup, teardown),

@@ -85,12 +85,32 @@ static int list(void)
 
 #define MUST(call) do { if (call) { printf("%s: %s\n", #call, accel_error_detail()); return 1; } } while (0)
 
+static int on_last_card(void)
+{
+	struct accel_device *device;
+	struct accel_context *context;
+	struct accel_queue *queue;
+	struct accel_buffer *buffer;
+
+	MUST(accel_device_open((unsigned int)accel_device_count() - 1, &device));
+	MUST(accel_context_create(device, 0, &context));
+	MUST(accel_queue_create(context, ACCEL_PRIORITY_MEDIUM, &queue));
+	MUST(accel_buffer_create(context, 4096, ACCEL_BUFFER_CARD, &buffer));
+	MUST(accel_copy(queue, buffer, 0, buffer, 2048, 1024));
+	accel_buffer_destroy(buffer);
+	accel_queue_destroy(queue);
+	accel_context_destroy(context);
+	accel_device_close(device);
+	return 0;
+}
+
 static int work(void)
 {
 	struct accel_device *device;
 	struct accel_context *context;
 	struct accel_queue *queue;
 	struct accel_buffer *a, *b;
+	struct accel_graph *graph;
 	struct accel_matmul p;
 	pid_t pid;
 
@@ -107,6 +127,15 @@ static int work(void)
 	p.b = (struct accel_matrix){ .buffer = a };
 	p.d = (struct accel_matrix){ .buffer = b };
 	MUST(accel_matmul(queue, &p));
+	/* The same again by a graph, and something on the last card. */
+	MUST(accel_queue_capture_begin(queue));
+	MUST(accel_matmul_async(queue, &p, NULL));
+	MUST(accel_fill_async(queue, a, 0, 65536, 0, NULL));
+	MUST(accel_queue_capture_end(queue, &graph));
+	MUST(accel_graph_launch(queue, graph));
+	accel_graph_destroy(graph);
+	if (on_last_card())
+		return 1;
 	/* A child traces nothing and spoils nothing. */
 	fflush(NULL);
 	pid = fork();
@@ -200,7 +229,7 @@ static void trace(void **state)
 	assert_true(fd >= 0);
 	close(fd);
 	snprintf(variable, sizeof(variable), "ACCEL_TRACE=%s", path);
-	assert_int_equal(run("work", "ACCEL_DEVICE=model", variable, NULL), 0);
+	assert_int_equal(run("work", "ACCEL_DEVICE=model:10", variable, NULL), 0);
 	assert_string_equal(output, "");
 	all = json_object_from_file(path);
 	assert_non_null(all);
@@ -229,10 +258,10 @@ static void trace(void **state)
 			ops += (unsigned int)json_object_get_int64(json_object_object_get(args, "ops"));
 		}
 	}
-	assert_int_equal(names, 2);	/* the process and the card */
-	assert_int_equal(calls, 4);
-	assert_int_equal(packets, 3);
-	assert_int_equal(ops, 2 * 100 * 100 * 100);
+	assert_int_equal(names, 3);	/* the process and the cards that worked */
+	assert_int_equal(calls, 5);
+	assert_int_equal(packets, 6);
+	assert_int_equal(ops, 2 * 2 * 100 * 100 * 100);
 	json_object_put(all);
 	unlink(path);
 	assert_int_equal(run("work", "ACCEL_DEVICE=model", "ACCEL_TRACE=/nowhere/at/all", "ACCEL_LOG=warn", NULL), 0);

@@ -34,7 +34,7 @@ struct raw {
 	int fd;
 	uint32_t vm, queue;
 	struct onpu_packet *ring;
-	volatile uint64_t *words;
+	uint64_t *words;
 	volatile uint32_t *doorbell;
 	uint32_t tail;
 };
@@ -129,6 +129,11 @@ static void put_signal(struct raw *r, unsigned int word, uint64_t value, uint32_
 	put(r, packet);
 }
 
+static uint64_t word(const struct raw *r, unsigned int index)
+{
+	return __atomic_load_n(&r->words[index], __ATOMIC_ACQUIRE);
+}
+
 static void put_wait(struct raw *r, unsigned int word, uint64_t value)
 {
 	struct onpu_packet packet = { .opcode = ONPU_OP_WAIT };
@@ -170,7 +175,7 @@ static void rounds(void **state)
 		os_ring(r->doorbell, r->tail);
 		assert_int_equal(wait_raw(r, wait_for(r, 0, DRM_ONPU_WAIT_GE, i)), 0);
 	}
-	assert_int_equal(r->words[0], 200);
+	assert_int_equal(word(r, 0), 200);
 }
 
 static void wait_answers(void **state)
@@ -187,7 +192,7 @@ static void wait_answers(void **state)
 	struct drm_onpu_wait arg;
 	uint64_t start = mk_now();
 
-	r->words[0] = 7;
+	__atomic_store_n(&r->words[0], 7, __ATOMIC_RELEASE);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		arg = wait_for(r, 0, cases[i].op, cases[i].value);
 		arg.timeout_ns = i % 4 == 1 ? (int64_t)(start + 1000000) : i % 4 == 3 ? 0 : arg.timeout_ns;
@@ -363,7 +368,7 @@ static void notify(void **state)
 	for (int i = 0; i < 10000 && read(event, &count, sizeof(count)) < 0; i++)
 		usleep(1000);
 	assert_true(count >= 1);
-	assert_int_equal(r->words[0], 1);
+	assert_int_equal(word(r, 0), 1);
 	put(r, (struct onpu_packet){ .opcode = 0xee });
 	os_ring(r->doorbell, r->tail);
 	count = 0;
