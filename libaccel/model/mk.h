@@ -36,7 +36,7 @@
 #define MK_PAGE		4096ull
 #define MK_HUGE		(1ull << ONPU_MMU_HUGE_SHIFT)
 
-/* The driver's own limits. */
+/* The driver's own limits (mk_limits begins with them). */
 #define MK_VMS		32u
 #define MK_QUEUES	128u
 #define MK_BIND_OPS	1024u
@@ -64,6 +64,8 @@ struct mk_options {
 };
 
 extern struct mk_options mk_options;
+/* What is enforced and told; 0 of what the card decides: that. Tests lower them. */
+extern struct drm_onpu_query_limits mk_limits;
 extern struct mk_card *mk_cards[MK_CARDS];	/* NULL: not opened yet */
 
 /* Something has changed: whoever waits looks again. */
@@ -230,6 +232,7 @@ int mk_bo_validate(struct mk_vm *vm);
 void mk_bo_purge_all(void);
 uint64_t mk_pinned(void);
 uint64_t mk_pinned_limit(void);
+uint64_t mk_bo_max(const struct mk_card *card);
 
 void mk_share_put(struct mk_share *share);
 /* Makes the memory of a range shareable: NULL when descriptors or memory are short. */

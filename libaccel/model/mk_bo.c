@@ -33,7 +33,8 @@ uint64_t mk_pinned(void)
 
 uint64_t mk_pinned_limit(void)
 {
-	return (uint64_t)sysconf(_SC_PHYS_PAGES) / 2 * MK_PAGE;
+	return mk_limits.max_pinned_bytes ? mk_limits.max_pinned_bytes :
+	       (uint64_t)sysconf(_SC_PHYS_PAGES) / 2 * MK_PAGE;
 }
 
 uint64_t mk_bo_pte(const struct mk_bo *bo, uint64_t offset)
@@ -232,7 +233,7 @@ int mk_handle_create(struct mk_file *file, struct mk_bo *bo, uint32_t *handle)
 {
 	unsigned int room = file->bo_room, i;
 
-	if (file->bo_count == MK_BOS)
+	if (file->bo_count >= mk_limits.max_bos)
 		return -ENOSPC;
 	for (i = file->bo_hint ? file->bo_hint : 1; i < room && file->bos[i]; i++)
 		;
@@ -292,8 +293,10 @@ static int place_new(struct mk_bo *bo)
 	return mk_bo_move(bo, DRM_ONPU_REGION_SYSTEM);
 }
 
-static uint64_t bo_max(const struct mk_card *card)
+uint64_t mk_bo_max(const struct mk_card *card)
 {
+	if (mk_limits.max_bo_size)
+		return mk_limits.max_bo_size;
 	return card->size - card->vram > card->vram ? card->size - card->vram : card->vram;
 }
 
@@ -316,14 +319,14 @@ static int create(struct mk_file *file, struct drm_onpu_bo_create *arg)
 	int ret;
 
 	if (arg->pad || arg->flags & ~FLAGS || !(arg->flags & PLACES) || !arg->size ||
-	    arg->size > bo_max(file->card))
+	    arg->size > mk_bo_max(file->card))
 		return -EINVAL;
 	if (arg->vm_id) {
 		vm = mk_vm_find(file, arg->vm_id);
 		if (!vm)
 			return -ENOENT;
 	}
-	if (file->bo_count == MK_BOS)
+	if (file->bo_count >= mk_limits.max_bos)
 		return -ENOSPC;
 	bo = alloc(file->card, (arg->size + MK_PAGE - 1) & ~(MK_PAGE - 1), arg->flags);
 	if (!bo)
@@ -389,7 +392,7 @@ static int userptr(struct mk_file *file, struct drm_onpu_bo_userptr *arg)
 	if (arg->flags & ~DRM_ONPU_USERPTR_READONLY || !arg->size || arg->addr % MK_PAGE ||
 	    arg->size % MK_PAGE || arg->addr > UINT64_MAX - arg->size || arg->size > mk_pinned_limit())
 		return -EINVAL;
-	if (arg->size > mk_pinned_limit() - pinned || file->bo_count == MK_BOS)
+	if (arg->size > mk_pinned_limit() - pinned || file->bo_count >= mk_limits.max_bos)
 		return -ENOSPC;
 	if (is_ours(arg->addr, arg->size) || !is_memory(arg->addr, arg->size, !readonly))
 		return -EFAULT;

@@ -8,6 +8,12 @@
 
 #include <string.h>
 
+struct drm_onpu_query_limits mk_limits = {
+	.max_vms = MK_VMS, .max_queues = MK_QUEUES, .max_bind_ops = MK_BIND_OPS, .max_jobs = MK_JOBS,
+	.max_syncs = MK_SYNCS, .max_packets = ONPU_CALL_MAX, .max_jobs_in_flight = MK_IN_FLIGHT,
+	.max_bos = MK_BOS, .max_mappings = MK_MAPPINGS, .max_ring_order = ONPU_RING_ORDER_MAX,
+};
+
 static void query_device(const struct mk_card *card, struct drm_onpu_query_device *q)
 {
 	q->hw_version = mk_read32(card, ONPU_REG_HW_VERSION);
@@ -39,20 +45,13 @@ static void query_memory(const struct mk_card *card, struct drm_onpu_query_memor
 
 static void query_limits(const struct mk_card *card, struct drm_onpu_query_limits *q)
 {
-	uint64_t host = card->size - card->vram;
+	uint32_t ring_order = mk_read32(card, ONPU_REG_RING_ORDER_MAX);
 
-	q->max_vms = MK_VMS;
-	q->max_queues = MK_QUEUES;
-	q->max_bind_ops = MK_BIND_OPS;
-	q->max_jobs = MK_JOBS;
-	q->max_syncs = MK_SYNCS;
-	q->max_packets = mk_read32(card, ONPU_REG_CALL_MAX);
-	q->max_bo_size = host > card->vram ? host : card->vram;
-	q->max_jobs_in_flight = MK_IN_FLIGHT;
-	q->max_bos = MK_BOS;
-	q->max_mappings = MK_MAPPINGS;
+	*q = mk_limits;
+	q->max_bo_size = mk_bo_max(card);
 	q->max_pinned_bytes = mk_pinned_limit();
-	q->max_ring_order = mk_read32(card, ONPU_REG_RING_ORDER_MAX);
+	if (q->max_ring_order > ring_order)
+		q->max_ring_order = ring_order;
 	/* There is one user, who may have all. */
 	q->max_user_vms = ONPU_MAX_CONTEXTS;
 	q->max_user_queues = ONPU_MAX_QUEUES;

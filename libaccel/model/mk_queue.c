@@ -357,11 +357,11 @@ static int create(struct mk_file *file, struct drm_onpu_queue_create *arg)
 	/* Never both kinds at a time. */
 	if (user ? !vm->long_running || vm->queues[false] : vm->queues[true])
 		return -EINVAL;
-	for (id = 1; id <= MK_QUEUES && file->queues[id]; id++)
+	for (id = 1; id <= mk_limits.max_queues && file->queues[id]; id++)
 		;
 	for (index = 0; index < ONPU_MAX_QUEUES && card->queues[index]; index++)
 		;
-	if (id > MK_QUEUES || index == ONPU_MAX_QUEUES)
+	if (id > mk_limits.max_queues || index == ONPU_MAX_QUEUES)
 		return -ENOSPC;
 	queue = calloc(1, sizeof(*queue));
 	if (!queue)
@@ -422,9 +422,9 @@ static int check_job(const struct drm_onpu_job *job)
 {
 	uint64_t size = (uint64_t)job->cmd_count * ONPU_PACKET_SIZE;
 
-	if (job->flags || job->cmd_count > ONPU_CALL_MAX || job->cmd_va % ONPU_PACKET_SIZE ||
+	if (job->flags || job->cmd_count > mk_limits.max_packets || job->cmd_va % ONPU_PACKET_SIZE ||
 	    (job->cmd_count && job->cmd_va < MK_VA_START) || job->cmd_va > MK_VA_END ||
-	    size > MK_VA_END - job->cmd_va || job->syncs.count > MK_SYNCS ||
+	    size > MK_VA_END - job->cmd_va || job->syncs.count > mk_limits.max_syncs ||
 	    (job->syncs.count && job->syncs.stride != sizeof(struct drm_onpu_sync)))
 		return -EINVAL;
 	return 0;
@@ -525,7 +525,7 @@ static int reserve(struct mk_file *file, uint32_t id, uint32_t count, struct mk_
 		if (queue->state.flags & DRM_ONPU_QUEUE_DEAD)
 			return -ECANCELED;
 		*out = queue;
-		if (queue->submitted - queue->completed + count <= MK_IN_FLIGHT)
+		if (queue->submitted - queue->completed + count <= mk_limits.max_jobs_in_flight)
 			return 0;
 		mk_wait(UINT64_MAX);
 	}
@@ -538,7 +538,7 @@ static int submit(struct mk_file *file, const struct drm_onpu_submit *arg)
 	struct submission *s;
 	int ret;
 
-	if (arg->flags || !arg->jobs.count || arg->jobs.count > MK_JOBS ||
+	if (arg->flags || !arg->jobs.count || arg->jobs.count > mk_limits.max_jobs ||
 	    arg->jobs.stride != sizeof(*jobs))
 		return -EINVAL;
 	ret = reserve(file, arg->queue_id, arg->jobs.count, &queue);

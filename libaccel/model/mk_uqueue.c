@@ -149,7 +149,8 @@ int mk_uqueue_check(const struct mk_card *card, const struct drm_onpu_queue_crea
 		return -EINVAL;
 	if (!(arg->flags & DRM_ONPU_QUEUE_USER))
 		return arg->ring_va || arg->ctl_va || arg->ring_order ? -EINVAL : 0;
-	if (arg->ring_order < ONPU_RING_ORDER_MIN || arg->ring_order > mk_read32(card, ONPU_REG_RING_ORDER_MAX) ||
+	if (arg->ring_order < ONPU_RING_ORDER_MIN || arg->ring_order > mk_limits.max_ring_order ||
+	    arg->ring_order > mk_read32(card, ONPU_REG_RING_ORDER_MAX) ||
 	    !range_ok(arg->ring_va, (uint64_t)ONPU_PACKET_SIZE << arg->ring_order) ||
 	    (arg->ctl_va && !range_ok(arg->ctl_va, sizeof(struct onpu_queue_ctl))))
 		return -EINVAL;

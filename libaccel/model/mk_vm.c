@@ -320,7 +320,7 @@ static int do_op(struct mk_file *file, struct mk_vm *vm, const struct drm_onpu_b
 
 	if (ret || op->type == DRM_ONPU_BIND_UNMAP)
 		return ret;
-	if (vm->count == MK_MAPPINGS)
+	if (vm->count >= mk_limits.max_mappings)
 		return -ENOSPC;
 	ret = insert(vm, &new);
 	if (ret)
@@ -342,7 +342,7 @@ static int bind(struct mk_file *file, struct drm_onpu_vm_bind *arg)
 	uint32_t i;
 	int ret = 0;
 
-	if (arg->flags || arg->pad || arg->ops.count > MK_BIND_OPS ||
+	if (arg->flags || arg->pad || arg->ops.count > mk_limits.max_bind_ops ||
 	    (arg->ops.count && arg->ops.stride != sizeof(struct drm_onpu_bind_op)))
 		return -EINVAL;
 	if (!vm)
@@ -423,11 +423,11 @@ static int create(struct mk_file *file, struct drm_onpu_vm_create *arg)
 
 	if (arg->flags & ~DRM_ONPU_VM_LONG_RUNNING)
 		return -EINVAL;
-	for (id = 1; id <= MK_VMS && file->vms[id]; id++)
+	for (id = 1; id <= mk_limits.max_vms && file->vms[id]; id++)
 		;
 	for (asid = 0; asid < ONPU_MAX_CONTEXTS && card->vms[asid]; asid++)
 		;
-	if (id > MK_VMS || asid == ONPU_MAX_CONTEXTS)
+	if (id > mk_limits.max_vms || asid == ONPU_MAX_CONTEXTS)
 		return -ENOSPC;
 	vm = calloc(1, sizeof(*vm));
 	if (!vm)

@@ -117,11 +117,6 @@ void end_long(struct fixture *f)
 	accel_buffer_destroy(f->busy[0]);
 }
 
-int raw_ioctl(unsigned long request, void *arg)
-{
-	return os_ioctl(1000000, request, arg);
-}
-
 #else
 
 /* What occupies a queue: matmuls whose number the card's speed decides, be it slowed down by a sanitizer or not. */
@@ -182,6 +177,8 @@ void end_long(struct fixture *f)
 		accel_buffer_destroy(f->busy[i]);
 }
 
+#endif
+
 /* The library's newest descriptor of the card. */
 static int find_fd(void)
 {
@@ -209,14 +206,12 @@ static int find_fd(void)
 
 int raw_ioctl(unsigned long request, void *arg)
 {
-#ifdef ACCEL_TEST_MODEL
+#if defined(ACCEL_TEST_MODEL) || defined(ACCEL_TEST_FAKE)
 	return os_ioctl(find_fd(), request, arg);
 #else
 	return ioctl(find_fd(), request, arg) ? -errno : 0;
 #endif
 }
-
-#endif
 
 void steal_mapping(struct accel_buffer *buffer)
 {

@@ -140,10 +140,8 @@ static void counters(void **state)
 	ok(accel_device_get_counters(f.device, &before));
 	ok(accel_fill(f.queue, buffer, 0, 4096, 1));
 	ok(accel_device_get_counters(f.device, &after));
-#ifndef ACCEL_TEST_FAKE
 	assert_true(after.packets > before.packets);
 	assert_true(after.copy_bytes >= before.copy_bytes + 4096);
-#endif
 	before.size = 4;
 	fails(accel_device_get_counters(f.device, &before), -EINVAL);
 	accel_buffer_destroy(buffer);

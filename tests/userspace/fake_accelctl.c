@@ -17,5 +17,5 @@ __attribute__((constructor)) static void set_up(void)
 	if (getenv("FAKE_EACCES"))
 		fake_fail_open(-EACCES);
 	fake_misbehave(getenv("FAKE_WRONG") != NULL, getenv("FAKE_HANG") != NULL,
-		       getenv("FAKE_CRASH") != NULL);
+		       getenv("FAKE_CRASH") != NULL, getenv("FAKE_STILL") != NULL);
 }
