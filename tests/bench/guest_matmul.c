@@ -2,7 +2,7 @@
 /*
  * Matmuls of a process in the VM, on request.
  *
- *     guest_matmul CHANNEL
+ *     guest_matmul CHANNEL QUEUES
  *
  * Reads requests from CHANNEL and answers each with a line, so that whoever measures can take turns
  * between the card and its peers on the host:
@@ -12,6 +12,8 @@
  *     run NUMBER COUNT FLIGHT                    nanoseconds of one of COUNT matmuls, up to FLIGHT of
  *                                                which are under way at a time
  *     many NUMBER COUNT FLIGHT                   the same, half of FLIGHT submitted by one call
+ *     graph NUMBER COUNT FLIGHT                  the same, half of FLIGHT recorded once and launched again and
+ *                                                again, on QUEUES queues in turn
  *     rows NUMBER M                              the same with the first M rows: its number
  *     drop                                       forgets all of them
  *
@@ -34,6 +36,7 @@
 #define CASES_MAX 32
 #define SAMPLE 48
 #define FLIGHT_MAX 1000
+#define QUEUES_MAX 8
 
 enum { A, B, C, D, A_SCALE, B_SCALE, PLACES };
 
@@ -42,10 +45,15 @@ struct job {
 	struct accel_plan *plan;
 	struct accel_place places[PLACES];
 	bool borrowed;			/* the places are another's */
+	struct accel_graph *graphs[QUEUES_MAX];	/* of graph_size matmuls each, or NULL */
+	struct accel_buffer *results[QUEUES_MAX];	/* their D, but for the first one's */
+	unsigned int graph_size;
 };
 
 static struct accel_context *context;
-static struct accel_queue *queue;
+static struct accel_queue *queue;	/* the first one */
+static struct accel_queue *queues[QUEUES_MAX];
+static unsigned int queue_count;
 static struct job cases[CASES_MAX];
 static unsigned int case_count;
 
@@ -224,9 +232,24 @@ static void fewer_rows(const struct job *from, uint32_t rows)
 		fail("rows", "too many");
 	*job = *from;
 	job->borrowed = true;
+	job->graph_size = 0;
+	memset(job->graphs, 0, sizeof(job->graphs));
+	memset(job->results, 0, sizeof(job->results));
 	job->config.m = rows;
 	check(accel_plan_create(context, &job->config, &job->plan), "plan");
 	case_count++;
+}
+
+static void drop_graphs(struct job *job)
+{
+	for (unsigned int i = 0; i < queue_count; i++) {
+		accel_graph_destroy(job->graphs[i]);
+		if (job->results[i])
+			accel_buffer_destroy(job->results[i]);
+		job->graphs[i] = NULL;
+		job->results[i] = NULL;
+	}
+	job->graph_size = 0;
 }
 
 static void drop_cases(void)
@@ -234,6 +257,7 @@ static void drop_cases(void)
 	while (case_count) {
 		struct job *job = &cases[--case_count];
 
+		drop_graphs(job);
 		for (int i = 0; i < PLACES; i++)
 			if (job->places[i].buffer && !job->borrowed)
 				accel_buffer_destroy(job->places[i].buffer);
@@ -244,7 +268,7 @@ static void drop_cases(void)
 /* --- measuring -------------------------------------------------------------- */
 
 /* Submits count matmuls, a call each. */
-static struct accel_event *submit_each(const struct job *job, unsigned int count)
+static struct accel_event *submit_each(struct job *job, unsigned int count)
 {
 	struct accel_event *event;
 
@@ -255,7 +279,7 @@ static struct accel_event *submit_each(const struct job *job, unsigned int count
 }
 
 /* The same with one call to the kernel; of types that accel_matmul_many_async() takes. */
-static struct accel_event *submit_many(const struct job *job, unsigned int count)
+static struct accel_event *submit_many(struct job *job, unsigned int count)
 {
 	static struct accel_matmul matmuls[FLIGHT_MAX];
 	const struct accel_plan_config *config = &job->config;
@@ -277,6 +301,39 @@ static struct accel_event *submit_many(const struct job *job, unsigned int count
 	return event;
 }
 
+/* A graph of size matmuls for each queue, which has a result of its own. */
+static void record(struct job *job, unsigned int size)
+{
+	drop_graphs(job);
+	job->graph_size = size;
+	for (unsigned int i = 0; i < queue_count; i++) {
+		struct accel_place places[PLACES];
+
+		memcpy(places, job->places, sizeof(places));
+		if (i) {
+			check(accel_buffer_create(context, accel_plan_operand_size(job->plan, D),
+						  ACCEL_BUFFER_CARD, &job->results[i]), "card memory");
+			places[D].buffer = job->results[i];
+		}
+		check(accel_queue_capture_begin(queues[i]), "capture");
+		for (unsigned int j = 0; j < size; j++)
+			check(accel_plan_run_async(queues[i], job->plan, places, PLACES, NULL), "run");
+		check(accel_queue_capture_end(queues[i], &job->graphs[i]), "capture");
+	}
+}
+
+static struct accel_event *submit_graph(struct job *job, unsigned int count)
+{
+	static unsigned int turn;
+	unsigned int at = turn++ % queue_count;
+	struct accel_event *event;
+
+	if (count != job->graph_size)
+		record(job, count);
+	check(accel_graph_launch_async(queues[at], job->graphs[at], &event), "launch");
+	return event;
+}
+
 static void finish(struct accel_event *event)
 {
 	check(accel_event_wait(event, ACCEL_FOREVER), "wait");
@@ -284,8 +341,8 @@ static void finish(struct accel_event *event)
 }
 
 /* In two halves: while the card is busy with one, the CPU submits the other. */
-static uint64_t run_case(const struct job *job, unsigned int count, unsigned int flight,
-			 struct accel_event *(*submit)(const struct job *job, unsigned int count))
+static uint64_t run_case(struct job *job, unsigned int count, unsigned int flight,
+			 struct accel_event *(*submit)(struct job *job, unsigned int count))
 {
 	unsigned int half = flight > 1 ? flight / 2 : 1;
 	struct accel_event *before = NULL, *event;
@@ -321,10 +378,11 @@ static void serve(FILE *channel, FILE *answers)
 			new_case(&config, seed);
 			fprintf(answers, "%u\n", case_count - 1);
 		} else if ((sscanf(line, "run %u %u %u", &number, &count, &flight) == 3 ||
-			    sscanf(line, "many %u %u %u", &number, &count, &flight) == 3) &&
+			    sscanf(line, "many %u %u %u", &number, &count, &flight) == 3 ||
+			    sscanf(line, "graph %u %u %u", &number, &count, &flight) == 3) &&
 			   count && flight && flight <= FLIGHT_MAX && number < case_count) {
 			fprintf(answers, "%" PRIu64 "\n", run_case(&cases[number], count, flight,
-				*line == 'm' ? submit_many : submit_each));
+				*line == 'm' ? submit_many : *line == 'g' ? submit_graph : submit_each));
 		} else if (sscanf(line, "rows %u %u", &number, &count) == 2 && number < case_count) {
 			fewer_rows(&cases[number], count);
 			fprintf(answers, "%u\n", case_count - 1);
@@ -340,23 +398,27 @@ static void serve(FILE *channel, FILE *answers)
 
 int main(int argc, char **argv)
 {
-	int fd = argc == 2 ? open(argv[1], O_RDWR) : -1;
+	int fd = argc == 3 ? open(argv[1], O_RDWR) : -1;
 	FILE *channel = fd < 0 ? NULL : fdopen(fd, "r");
 	FILE *answers = fd < 0 ? NULL : fdopen(dup(fd), "w");
 	struct accel_device *device;
 
-	if (!channel || !answers) {
-		fprintf(stderr, "usage: %s CHANNEL\n", argv[0]);
+	queue_count = argc == 3 ? (unsigned int)atoi(argv[2]) : 0;
+	if (!channel || !answers || !queue_count || queue_count > QUEUES_MAX) {
+		fprintf(stderr, "usage: %s CHANNEL QUEUES\n", argv[0]);
 		return 1;
 	}
 	check(accel_device_open(0, &device), "open");
 	check(accel_context_create(device, 0, &context), "context");
-	check(accel_queue_create(context, ACCEL_PRIORITY_MEDIUM, &queue), "queue");
+	for (unsigned int i = 0; i < queue_count; i++)
+		check(accel_queue_create(context, ACCEL_PRIORITY_MEDIUM, &queues[i]), "queue");
+	queue = queues[0];
 	fprintf(answers, "ready\n");
 	fflush(answers);
 	serve(channel, answers);
 	drop_cases();
-	accel_queue_destroy(queue);
+	for (unsigned int i = 0; i < queue_count; i++)
+		accel_queue_destroy(queues[i]);
 	accel_context_destroy(context);
 	accel_device_close(device);
 	fclose(channel);

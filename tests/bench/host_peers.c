@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 /*
- * The peers on the host: OpenBLAS, oneDNN and the memory itself.
+ * The peers on the host: OpenBLAS, oneDNN, the memory itself, and the processor itself.
  *
- *     host_peers PEER THREADS     PEER: openblas, onednn or read
+ *     host_peers PEER THREADS     PEER: openblas, onednn, read or peak
  *
  * Reads requests from its standard input and answers each with a line, so that whoever measures
  * can take turns between the peers and the card:
  *
  *     M N K COUNT     sgemm, row-major: nanoseconds of one of COUNT that follow each other
  *     BYTES COUNT     read: nanoseconds of one pass over so much memory, the median of COUNT
+ *     INTEGER COUNT   peak: nanoseconds of 2^30 multiply-adds in registers, of FP32 or (1) of bytes,
+ *                     the median of COUNT
  *
  * The libraries are opened when the program runs, so that nothing but the benchmark needs them. Exit
  * status 77: the library is not installed.
@@ -22,6 +24,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "peak.h"
 
 #define ROW_MAJOR 101
 #define NO_TRANS 111
@@ -42,6 +46,7 @@ struct peer {
 	cblas_fn *cblas;
 	dnnl_fn *dnnl;
 	int threads;
+	bool peak;
 	float *memory;
 	size_t room;
 };
@@ -178,6 +183,30 @@ static uint64_t read_once(struct peer *peer, size_t bytes)
 	return now() - start;
 }
 
+/* --- multiply-adds ---------------------------------------------------------- */
+
+static void *peak_share(void *arg)
+{
+	peak_run(*(const bool *)arg, false);
+	return NULL;
+}
+
+static uint64_t peak_once(struct peer *peer, bool integer)
+{
+	pthread_t thread[THREADS_MAX];
+	uint64_t start = now();
+
+	for (int i = 1; i < peer->threads; i++)
+		if (pthread_create(&thread[i], NULL, peak_share, &integer)) {
+			fprintf(stderr, "host_peers: no thread\n");
+			exit(1);
+		}
+	peak_share(&integer);
+	for (int i = 1; i < peer->threads; i++)
+		pthread_join(thread[i], NULL);
+	return (now() - start) / (uint64_t)peer->threads;
+}
+
 static int ascending(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -185,12 +214,13 @@ static int ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static uint64_t measure_read(struct peer *peer, size_t bytes, int count)
+/* what: bytes, or whether integers. */
+static uint64_t measure(struct peer *peer, size_t what, int count)
 {
 	uint64_t took[COUNT_MAX];
 
 	for (int i = 0; i < count; i++)
-		took[i] = read_once(peer, bytes);
+		took[i] = peer->peak ? peak_once(peer, what) : read_once(peer, what);
 	qsort(took, (size_t)count, sizeof(took[0]), ascending);
 	return took[count / 2];
 }
@@ -203,13 +233,15 @@ int main(int argc, char **argv)
 	char line[128];
 
 	if (peer.threads < 1 || peer.threads > THREADS_MAX) {
-		fprintf(stderr, "usage: %s openblas|onednn|read THREADS\n", argv[0]);
+		fprintf(stderr, "usage: %s openblas|onednn|read|peak THREADS\n", argv[0]);
 		return 1;
 	}
 	if (!strcmp(argv[1], "openblas"))
 		open_openblas(&peer);
 	else if (!strcmp(argv[1], "onednn"))
 		open_onednn(&peer);
+	else
+		peer.peak = !strcmp(argv[1], "peak");
 	while (fgets(line, sizeof(line), stdin)) {
 		uint64_t took;
 
@@ -217,9 +249,9 @@ int main(int argc, char **argv)
 		    sscanf(line, "%d %d %d %d", &dims[0], &dims[1], &dims[2], &count) == 4 &&
 		    dims[0] > 0 && dims[1] > 0 && dims[2] > 0 && count > 0)
 			took = measure_sgemm(&peer, dims, count);
-		else if (sscanf(line, "%lld %d", &bytes, &count) == 2 && bytes > 0 && count > 0 &&
-			 count <= COUNT_MAX)
-			took = measure_read(&peer, (size_t)bytes, count);
+		else if (sscanf(line, "%lld %d", &bytes, &count) == 2 && bytes >= !peer.peak &&
+			 count > 0 && count <= COUNT_MAX)
+			took = measure(&peer, (size_t)bytes, count);
 		else
 			break;
 		printf("%" PRIu64 "\n", took);

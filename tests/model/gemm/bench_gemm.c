@@ -8,7 +8,8 @@
  *   bench_gemm [-t threads] [-r rounds] [-i isa] [-a] [-c] [-w] [-b mib] [-f name] [N ...]
  *      -a: also the other types, both operands of one (ratio to our own F32)
  *      -c: count the CPU time of the computing thread (one thread only; for busy machines)
- *      -w: N rows by weights, in both layouts: the weights' bandwidth beside a pass over memory
+ *      -w: N rows by weights, in both layouts: the weights' bandwidth beside a pass over memory, and
+ *          (in brackets) beside what the slower of memory and arithmetic allows
  *      -b: MiB of weights (128)
  *      -f: only weights whose name contains it
  *
@@ -27,6 +28,7 @@
 
 #include "gemm.h"
 #include "pool.h"
+#include "../../bench/peak.h"
 
 #define ROUNDS_MAX	400
 #define TYPES		10
@@ -349,15 +351,27 @@ static const struct weights {
 	{ "bf16 * mxfp4", ONPU_DTYPE_BF16, ONPU_DTYPE_MX_E2M1, 0, 4.25 },
 };
 
+/* Seconds that so many multiply-adds take all threads at least. */
+static double arithmetic(bool integer, double macs)
+{
+	double t = now();
+
+	peak_run(integer, isa && isa < ONPU_GEMM_ISA_AVX512);
+	return (now() - t) * macs / (double)PEAK_MACS / threads;
+}
+
 static void bench_weights(uint32_t m, size_t bytes)
 {
-	static double ours[ROUNDS_MAX], peer[ROUNDS_MAX];
+	static double ours[ROUNDS_MAX], peer[ROUNDS_MAX], roof[ROUNDS_MAX];
 	static struct job job;
 	uint8_t *all = elements(bytes, ONPU_DTYPE_I8, 3);
 
 	for (size_t i = 0; i < sizeof(weights) / sizeof(weights[0]); i++) {
 		const struct weights *w = &weights[i];
-		uint32_t n = (uint32_t)((double)bytes * 8 / SKINNY_K / w->bits);
+		/* As wide as layers are: rows start at cache lines. */
+		uint32_t n = (uint32_t)((double)bytes * 8 / SKINNY_K / w->bits) & ~255u;
+		/* A scale is a multiplication for each weight. */
+		double macs = (double)n * SKINNY_K * (m + (w->group || onpu_gemm_is_mx(w->b)));
 
 		if (!strstr(w->name, filter))
 			continue;
@@ -366,10 +380,16 @@ static void bench_weights(uint32_t m, size_t bytes)
 			setup(&job, &(struct shape){ m, n, SKINNY_K, w->a, w->b,
 						     tb ? ONPU_GEMM_TRANS_B : 0, w->group });
 			for (int r = -1; r < rounds; r++) {
-				ours[r < 0 ? 0 : r] = run_ours(&job);
-				peer[r < 0 ? 0 : r] = read_once(all, bytes);
+				int at = r < 0 ? 0 : r;
+
+				ours[at] = run_ours(&job);
+				peer[at] = read_once(all, bytes);
+				roof[at] = arithmetic(w->a == ONPU_DTYPE_I8, macs);
+				if (roof[at] < peer[at])
+					roof[at] = peer[at];
 			}
-			printf("  %s %.2f", tb ? "N x K" : "K x N", ratio(ours, peer));
+			printf("  %s %.2f (%.2f)", tb ? "N x K" : "K x N", ratio(ours, peer),
+			       ratio(ours, roof));
 			destroy(&job);
 		}
 		printf("  (reading: %.1f GB/s)\n", (double)bytes / median(peer) * 1e-9);

@@ -282,6 +282,16 @@ static void test_random(void **state)
 		p.wild = i & 1;
 		try_problem(&p);
 	}
+	/* Small ones, which cost little. */
+	for (unsigned int i = 0; i < 2500; i++) {
+		struct problem p = random_problem(i);
+
+		p.m = 1 + rnd_below(6);
+		p.n = 1 + rnd_below(20);
+		p.k = 1 + rnd_below(12);
+		p.wild = i & 1;
+		try_problem(&p);
+	}
 }
 
 /* Sums that wait for more k; several items; sums that start from C. */

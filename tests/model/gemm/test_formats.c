@@ -419,6 +419,41 @@ static void test_few_rows(void **state)
 	}
 }
 
+/* Small ones of everything: what a run of all tests is to have 10,000 of comes from here. */
+static void test_random(void **state)
+{
+	static const uint8_t integers[] = { ONPU_DTYPE_I8, ONPU_DTYPE_I4 };
+
+	(void)state;
+	for (unsigned int i = 0; i < 7500; i++) {
+		struct problem p = {
+			.m = 1 + rnd_below(8), .n = 1 + rnd_below(i % 16 ? 24 : 140),
+			.k = 1 + rnd_below(i % 8 ? 24 : 80), .flags = rnd_below(8),
+			.scattered = rnd_below(4) == 0, .fill = rnd_below(3) ? FILL_ORDINARY : FILL_ANY,
+		};
+
+		switch (rnd_below(4)) {
+		case 0:
+			p.a_type = integers[rnd_below(2)];
+			p.b_type = integers[rnd_below(2)];
+			p.fill = FILL_ANY;
+			break;
+		case 1:
+			p.a_type = rnd_below(2) ? ONPU_DTYPE_BF16 : ONPU_DTYPE_F16;
+			p.b_type = integers[rnd_below(2)];
+			p.group = 32u << rnd_below(3);
+			p.scale_type = rnd_below(2) ? ONPU_DTYPE_BF16 : ONPU_DTYPE_F16;
+			p.zeros = rnd_below(2);
+			break;
+		default:
+			p.a_type = float_types[rnd_below(FLOATS)];
+			p.b_type = float_types[rnd_below(FLOATS)];
+			break;
+		}
+		try_problem(&p);
+	}
+}
+
 /* Blocks of k that begin within a group; more than one item; lanes that begin within a byte. */
 static void test_blocks(void **state)
 {
@@ -552,6 +587,7 @@ int main(void)
 		cmocka_unit_test(test_integers),
 		cmocka_unit_test(test_groups),
 		cmocka_unit_test(test_few_rows),
+		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_blocks),
 		cmocka_unit_test(test_origin),
 		cmocka_unit_test(test_invalid),
