@@ -142,6 +142,8 @@ struct mk_card {
 	uint64_t host_used;
 	uint64_t *free_pages;		/* offsets of pages for tables */
 	unsigned int free_count, free_room;
+	unsigned int files;		/* that have it open */
+	bool parked;			/* it stands still */
 	struct mk_bo *bos;		/* by rising time of creation */
 	struct mk_vm *vms[ONPU_MAX_CONTEXTS];
 	struct mk_queue *queues[ONPU_MAX_QUEUES];

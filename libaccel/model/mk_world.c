@@ -2,8 +2,8 @@
 /*
  * The calls of ../src/os.h, open files, the thread, and what ACCEL_DEVICE says.
  *
- * A card is created when its node is opened first, and stays until the process ends. A descriptor of
- * one is a memfd without content: it gives the file a number that nothing else has.
+ * A card is created when its node is opened first, and stays until the process ends; while no file has it open it
+ * stands still. A descriptor of one is a memfd without content: it gives the file a number that nothing else has.
  *
  * Locking: mk_lock, see mk.h. It is held across fork(). The child has no threads of the card, and the
  * card's memory is not there: it forgets everything and starts afresh when it opens a card.
@@ -35,7 +35,7 @@ struct mk_card *mk_cards[MK_CARDS];
 
 static pthread_cond_t changed, work;
 static bool has_work, has_thread;
-static bool creating[MK_CARDS];
+static bool busy[MK_CARDS];		/* being created, stopped or woken */
 static struct mk_file *files;
 /* What a parent process had: out of use, but not lost. */
 static struct mk_file *inherited_files;
@@ -143,7 +143,7 @@ static void in_child(void)
 	files = NULL;
 	memcpy(inherited_cards, mk_cards, sizeof(mk_cards));
 	memset(mk_cards, 0, sizeof(mk_cards));
-	memset(creating, 0, sizeof(creating));
+	memset(busy, 0, sizeof(busy));
 	mk_queue_forget();
 	mk_share_forget();
 	has_work = has_thread = false;
@@ -162,20 +162,51 @@ static struct mk_file *find_file(int fd)
 	return file;
 }
 
+/* Stops a card, or has it go on; the lock is released, for its threads may be about to call in. */
+static void park(struct mk_card *card, bool stop)
+{
+	busy[card->index] = true;
+	pthread_mutex_unlock(&mk_lock);
+	if (stop)
+		onpu_card_quiesce(card->model);
+	else
+		onpu_card_resume(card->model);
+	pthread_mutex_lock(&mk_lock);
+	card->parked = stop;
+	busy[card->index] = false;
+	mk_changed();
+}
+
+/* Counts one more file that has the card open. */
 static int get_card(unsigned int index, struct mk_card **out)
 {
 	int ret = start_thread();
 
-	while (!ret && creating[index])
+	while (!ret && busy[index])
 		mk_wait(UINT64_MAX);
 	if (!ret && !mk_cards[index]) {
-		creating[index] = true;
+		busy[index] = true;
 		ret = mk_card_create(index);
-		creating[index] = false;
+		busy[index] = false;
 		mk_changed();
 	}
+	if (ret)
+		return ret;
 	*out = mk_cards[index];
-	return ret;
+	if (!(*out)->files++ && (*out)->parked)
+		park(*out, false);
+	return 0;
+}
+
+/* Nobody can see whether a card that is not open is alive: it stands still, and takes no CPU time. */
+static void put_card(struct mk_card *card)
+{
+	if (--card->files)
+		return;
+	while (busy[card->index])
+		mk_wait(UINT64_MAX);
+	if (!card->files && !card->parked)
+		park(card, true);
 }
 
 static int create_file(unsigned int index)
@@ -189,12 +220,15 @@ static int create_file(unsigned int index)
 	if (ret)
 		return ret;
 	file = calloc(1, sizeof(*file));
-	if (!file)
+	if (!file) {
+		put_card(card);
 		return -ENOMEM;
+	}
 	snprintf(name, sizeof(name), "onpu-card%u", index);
 	file->fd = memfd_create(name, MFD_CLOEXEC);
 	if (file->fd < 0) {
 		ret = -errno;
+		put_card(card);
 		free(file);
 		return ret;
 	}
@@ -233,6 +267,7 @@ static void put_file(struct mk_file *file)
 			mk_bo_put(file->bos[i]);
 	for (uint32_t i = 1; i < file->syncobj_room; i++)
 		mk_syncobj_clear(&file->syncobjs[i]);
+	put_card(file->card);
 	free(file->syncobjs);
 	free(file->bos);
 	free(file);

@@ -67,6 +67,16 @@ static struct accel_buffer *share(struct accel_buffer *buffer, struct fixture *s
 	return other;
 }
 
+#ifndef ACCEL_TEST_FAKE
+/* Says what failed in a process without cmocka. */
+#define MUST(call) do { \
+	if (call) { \
+		printf("# consumer: %s: %s\n", #call, accel_error_detail()); \
+		return 1; \
+	} \
+} while (0)
+#endif
+
 static uint32_t word_at(struct accel_buffer *buffer, uint64_t offset)
 {
 	uint32_t word;
@@ -758,13 +768,6 @@ static int receive_descriptor(int sock)
 	return fd;
 }
 
-/* Says what failed in a process without cmocka. */
-#define MUST(call) do { \
-	if (call) { \
-		printf("# consumer: %s: %s\n", #call, accel_error_detail()); \
-		return 1; \
-	} \
-} while (0)
 
 /*
  * The other process: imports what comes through the socket on its card, multiplies what the
@@ -972,6 +975,59 @@ static void the_other_is_killed(void **state)
 #endif
 #endif
 
+#ifdef ACCEL_TEST_MODEL
+/* Another process, with cards of its own: has the same memory, on its card too. */
+static int borrower(int fd)
+{
+	struct accel_context *context;
+	struct accel_device *device;
+	struct accel_buffer *buffer;
+	struct accel_queue *queue;
+	uint32_t word;
+
+	MUST(accel_device_open(0, &device));
+	MUST(accel_context_create(device, 0, &context));
+	MUST(accel_queue_create(context, ACCEL_PRIORITY_MEDIUM, &queue));
+	MUST(accel_buffer_import(context, fd, 0, &buffer));
+	MUST(accel_buffer_read(buffer, 4096, &word, 4));
+	if (word != 7 || ftruncate(fd, 0) != -1)
+		return 2;
+	MUST(accel_copy(queue, buffer, 0, buffer, 4096, 4096));
+	MUST(accel_fill(queue, buffer, 4096, 4096, 9));
+	accel_buffer_destroy(buffer);
+	accel_queue_destroy(queue);
+	accel_context_destroy(context);
+	accel_device_close(device);
+	return 0;
+}
+
+static void by_another_process(void **state)
+{
+	struct fixture *f = *state;
+	struct accel_buffer *shared = make_buffer(f, 8192, CARD | SHARED);
+	char number[12];
+	int fd, status;
+	pid_t pid;
+
+	ok(accel_fill(f->queue, shared, 4096, 4096, 7));
+	ok(accel_buffer_export(shared, 0, &fd));
+	assert_int_equal(fcntl(fd, F_SETFD, 0), 0);
+	snprintf(number, sizeof(number), "%d", fd);
+	fflush(NULL);
+	pid = fork();
+	if (!pid) {
+		execl("/proc/self/exe", "libaccel-share", "borrower", number, NULL);
+		_exit(127);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(word_at(shared, 0), 7);
+	assert_int_equal(word_at(shared, 4096), 9);
+	close(fd);
+	accel_buffer_destroy(shared);
+}
+#endif
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -990,6 +1046,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(too_many_acquired, setup, teardown),
 #else
 		cmocka_unit_test_setup_teardown(two_cards, setup, teardown),
+#ifdef ACCEL_TEST_MODEL
+		cmocka_unit_test_setup_teardown(by_another_process, setup, teardown),
+#endif
 		cmocka_unit_test_setup_teardown(from_udmabuf, setup, teardown),
 		cmocka_unit_test_setup_teardown(from_a_heap, setup, teardown),
 #ifndef ACCEL_TEST_MODEL
@@ -1007,6 +1066,9 @@ int main(int argc, char **argv)
 	/* The heap maps its pages for each importer, which DMA debugging takes for a mistake. */
 	printf("# expect-kernel: Call Trace|kernel/dma/debug.c.*add_dma_entry\n");
 	fflush(stdout);
+#elif defined(ACCEL_TEST_MODEL)
+	if (argc == 3 && !strcmp(argv[1], "borrower"))
+		return borrower(atoi(argv[2]));
 #else
 	(void)argc;
 	(void)argv;

@@ -412,6 +412,66 @@ static void memory(void **state)
 	free(other);
 }
 
+static bool beats(void)
+{
+	uint32_t before = mk_read32(mk_cards[0], ONPU_REG_HEARTBEAT);
+
+	for (int i = 0; i < 1000; i++) {
+		usleep(10000);
+		if (mk_read32(mk_cards[0], ONPU_REG_HEARTBEAT) != before)
+			return true;
+	}
+	return false;
+}
+
+/* A card that nobody has open stands still, and goes on where it was. */
+static void stands_still(void **state)
+{
+	uint32_t before;
+	int first, second;
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		first = os_open(NODE);
+		second = os_open(NODE);
+		assert_true(first >= 0 && second >= 0);
+		os_close(first);
+		assert_true(beats());
+		os_close(second);
+		before = mk_read32(mk_cards[0], ONPU_REG_HEARTBEAT);
+		usleep(200000);
+		assert_int_equal(mk_read32(mk_cards[0], ONPU_REG_HEARTBEAT), before);
+	}
+}
+
+static void *open_and_close(void *arg)
+{
+	for (int i = 0; i < 100; i++) {
+		struct drm_onpu_vm_create vm = { 0 };
+		int fd = os_open(NODE);
+
+		if (fd < 0 || os_ioctl(fd, DRM_IOCTL_ONPU_VM_CREATE, &vm))
+			return (void *)1;
+		os_close(fd);
+	}
+	return arg;
+}
+
+static void opened_by_many(void **state)
+{
+	pthread_t threads[4];
+	void *failed;
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, open_and_close, NULL), 0);
+	for (int i = 0; i < 4; i++) {
+		pthread_join(threads[i], &failed);
+		assert_null(failed);
+	}
+	assert_int_equal(mk_objects(), 0);
+}
+
 /* What the library takes by itself. */
 static void the_default(void **state)
 {
@@ -445,6 +505,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_default),
+		cmocka_unit_test(stands_still),
+		cmocka_unit_test(opened_by_many),
 		cmocka_unit_test_setup_teardown(rounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(wait_answers, setup, teardown),
 		cmocka_unit_test_setup_teardown(create_answers, setup, teardown),
