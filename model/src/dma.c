@@ -152,7 +152,7 @@ static enum step translate_access(struct onpu_slot *slot, unsigned int access)
 	if (!onpu_mmu_check_range(slot, acc->va, total, acc->kind))
 		return STEP_FAULT;
 
-	for (uint64_t r = 0; r < acc->rows; r++) {
+	for (uint64_t r = 0; r < acc->rows && pos < total; r++) {
 		uint64_t start = r * acc->stride, end = start + acc->len;
 
 		if (end <= pos)

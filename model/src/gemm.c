@@ -1154,6 +1154,22 @@ static void set_source(struct side *s, const struct gemm_kernel *kern, uint32_t 
 	}
 }
 
+/* Does a product that is small and has nothing special; false for any other. */
+static bool run_small(const struct gemm_kernel *kern, const struct onpu_gemm_desc *d)
+{
+	enum gemm_mode a_mode, b_mode;
+	gemm_fpmode_t mode;
+
+	if (!gemm_small_fits(kern, d) || onpu_gemm_elem_bits(d->a_type) < 8 ||
+	    onpu_gemm_elem_bits(d->b_type) < 8 || !native_mode(kern, d->a_type, &a_mode) ||
+	    !native_mode(kern, d->b_type, &b_mode))
+		return false;
+	gemm_fpmode_enter(&mode);
+	gemm_small(kern, d, kern->a_biased ? GEMM_I8_BIASED : a_mode, b_mode);
+	gemm_fpmode_leave(&mode);
+	return true;
+}
+
 int onpu_gemm(struct onpu_pool *pool, const struct onpu_gemm_desc *desc,
 	      const atomic_bool *cancel, struct onpu_gemm_stats *stats)
 {
@@ -1168,6 +1184,8 @@ int onpu_gemm(struct onpu_pool *pool, const struct onpu_gemm_desc *desc,
 		if (__builtin_mul_overflow((uint64_t)desc->m * desc->n, desc->k, &stats->macs))
 			stats->macs = UINT64_MAX;
 	}
+	if (run_small(kern, desc))
+		return 0;
 	g = (struct gemm) {
 		.desc = desc, .kern = kern, .cancel = cancel, .pool = pool,
 		.a = {

@@ -109,6 +109,14 @@ struct gemm_kernel {
 	const struct gemm_few_kernel *few;	/* gemm_few.h, or NULL */
 };
 
+/*
+ * gemm_small.c: products that need no division of work. gemm_small() with the modes that the kernel packs
+ * the types by, which are of whole bytes.
+ */
+bool gemm_small_fits(const struct gemm_kernel *kern, const struct onpu_gemm_desc *d);
+void gemm_small(const struct gemm_kernel *kern, const struct onpu_gemm_desc *d,
+		enum gemm_mode a_mode, enum gemm_mode b_mode);
+
 extern const struct gemm_kernel gemm_scalar_f32, gemm_scalar_i8;
 
 /* Portable packing, also for kernels that have none of their own. */

@@ -17,6 +17,7 @@
  */
 #include <errno.h>
 
+#include "gemm_priv.h"
 #include "gemm_view.h"
 #include "onpu_internal.h"
 
@@ -35,11 +36,17 @@
 #define BLOCK_MIN_LONG		256u	/* with more than BLOCK_K that cannot be cut */
 #define BLOCK_GRAIN		256u
 #define BLOCK_K			8192u
+/* A block of less k counts as one of so much: then what takes time is to store D. */
+#define BLOCK_K_LEAST		512u
 #define BATCH_TURN		64u	/* matmuls of a batch, or units of work, in one go */
+/* Of a matmul that is short: a microsecond or two, whatever the processor has. */
+#define SHORT_MACS		(1u << 14)
+#define SHORT_DIM		512u
 
 /* What a matmul may access, in the order of the access list. */
 enum {
-	OP_A, OP_B, OP_D, OP_C, OP_A_SCALE, OP_B_SCALE, OP_B_ZERO, OP_BIAS, OP_ROW_SCALE,
+	OP_A, OP_B, OP_D, OP_C,		/* those that a plain matmul has come first */
+	OP_A_SCALE, OP_B_SCALE, OP_B_ZERO, OP_BIAS, OP_ROW_SCALE,
 	OP_COL_SCALE, OP_D_SCALE, OP_D_ZERO, OP_RESIDUAL, OP_COUNT
 };
 
@@ -97,22 +104,42 @@ static void epilogue_operands(const struct onpu_matmul_desc *d, struct operand o
 						    onpu_gemm_elem_bits(d->residual_type) };
 }
 
-/* The operands of a descriptor whose types, dimensions and groups are valid. */
-static void operands(const struct onpu_matmul_desc *d, struct operand op[OP_COUNT])
+/* Whether anything but storing the sums is to be done. */
+static bool has_epilogue(const struct onpu_matmul_desc *d)
+{
+	return d->d_type != onpu_gemm_sum_type(d->a_type, d->b_type, d->b_group) ||
+	       d->flags & (ONPU_MATMUL_ALPHA | ONPU_MATMUL_BETA) || d->bias_va || d->row_scale_va ||
+	       d->col_scale_va || d->d_scale_va || d->d_zero_va || d->residual_va || d->activation;
+}
+
+/* Whether there is nothing but A, B, D and perhaps C. */
+static bool is_plain(const struct onpu_matmul_desc *d)
+{
+	return !has_epilogue(d) && !group_of(d->a_type, 0) && !group_of(d->b_type, d->b_group);
+}
+
+/*
+ * The operands of a descriptor whose types, dimensions and groups are valid; returns how many of
+ * them there may be, in their order.
+ */
+static unsigned int operands(const struct onpu_matmul_desc *d, struct operand op[OP_COUNT])
 {
 	bool ta = d->flags & ONPU_MATMUL_TRANS_A, tb = d->flags & ONPU_MATMUL_TRANS_B;
 	unsigned int ga = group_of(d->a_type, 0), gb = group_of(d->b_type, d->b_group);
 
-	for (unsigned int i = 0; i < OP_COUNT; i++)
-		op[i] = (struct operand){ 0 };
 	op[OP_A] = (struct operand){ d->a_va, d->lda, ta ? d->k : d->m, ta ? d->m : d->k,
 				     onpu_gemm_elem_bits(d->a_type) };
 	op[OP_B] = (struct operand){ d->b_va, d->ldb, tb ? d->n : d->k, tb ? d->k : d->n,
 				     onpu_gemm_elem_bits(d->b_type) };
 	op[OP_D] = (struct operand){ d->d_va, d->ldd, d->m, d->n, onpu_gemm_elem_bits(d->d_type) };
+	op[OP_C] = (struct operand){ 0 };
 	if (d->flags & (ONPU_MATMUL_ACCUMULATE | ONPU_MATMUL_BETA))
 		op[OP_C] = (struct operand){ d->c_va, d->ldc, d->m, d->n,
 					     onpu_gemm_elem_bits(d->c_type) };
+	if (is_plain(d))
+		return OP_C + 1;
+	for (unsigned int i = OP_C + 1; i < OP_COUNT; i++)
+		op[i] = (struct operand){ 0 };
 	if (ga)
 		op[OP_A_SCALE] = scales(d->a_scale_va, d->lda_scale, d, d->m, ta, ga, 8);
 	if (gb)
@@ -121,6 +148,7 @@ static void operands(const struct onpu_matmul_desc *d, struct operand op[OP_COUN
 	if (d->b_zero_va)
 		op[OP_B_ZERO] = scales(d->b_zero_va, d->ldb_scale, d, d->n, !tb, gb, 8);
 	epilogue_operands(d, op);
+	return OP_COUNT;
 }
 
 /* Steps from matmul to matmul of a batch. */
@@ -166,14 +194,6 @@ static bool is_float(uint32_t dtype)
 	return dtype == ONPU_DTYPE_F32 || dtype == ONPU_DTYPE_BF16 || dtype == ONPU_DTYPE_F16;
 }
 
-/* Whether anything but storing the sums is to be done. */
-static bool has_epilogue(const struct onpu_matmul_desc *d)
-{
-	return d->d_type != onpu_gemm_sum_type(d->a_type, d->b_type, d->b_group) ||
-	       d->flags & (ONPU_MATMUL_ALPHA | ONPU_MATMUL_BETA) || d->bias_va || d->row_scale_va ||
-	       d->col_scale_va || d->d_scale_va || d->d_zero_va || d->residual_va || d->activation;
-}
-
 /* A type is named exactly when its operand is there. */
 static bool optional_valid(uint64_t va, uint32_t dtype)
 {
@@ -217,10 +237,10 @@ static bool c_fields_valid(const struct onpu_matmul_desc *d, uint32_t sum)
 
 static bool addresses_valid(const struct onpu_matmul_desc *d)
 {
-	struct operand op[OP_COUNT];
+	GEMM_BUFFER struct operand op[OP_COUNT];
+	unsigned int count = operands(d, op);
 
-	operands(d, op);
-	for (unsigned int i = 0; i < OP_COUNT; i++)
+	for (unsigned int i = 0; i < count; i++)
 		if (op[i].rows && !operand_valid(&op[i]))
 			return false;
 	return true;
@@ -306,7 +326,7 @@ static struct onpu_matmul_item strides(const struct onpu_matmul_desc *d, uint64_
 		.a = i * d->a_stride, .b = i * d->b_stride, .c = i * d->c_stride,
 		.d = i * d->d_stride, .residual = i * d->residual_stride,
 	};
-	struct operand op[OP_COUNT];
+	struct operand op[OP_COUNT] = { 0 };
 
 	operands(d, op);
 	if (d->a_stride)
@@ -378,6 +398,11 @@ static enum step load_item(struct onpu_slot *slot)
 	enum step step = STEP_OK;
 	uint32_t rows = d.m;
 
+	if (d.batch_mode == ONPU_BATCH_NONE) {
+		slot->item = d;
+		at->loaded = true;
+		return STEP_OK;
+	}
 	if (d.batch_mode == ONPU_BATCH_STRIDED)
 		item = strides(&d, at->item);
 	else if (d.batch_mode == ONPU_BATCH_ITEMS)
@@ -409,11 +434,13 @@ static enum step load_item(struct onpu_slot *slot)
 /* Operands that are not there keep their place, with an empty view. */
 static void list_accesses(struct onpu_slot *slot)
 {
-	struct operand op[OP_COUNT];
+	GEMM_BUFFER struct operand op[OP_COUNT];
+	unsigned int count = operands(&slot->item, op);
 
-	operands(&slot->item, op);
 	onpu_dma_begin(slot);
-	for (unsigned int i = 0; i < OP_COUNT; i++)
+	for (unsigned int i = count; i < OP_COUNT; i++)
+		slot->dma.view[i] = (struct onpu_view){ 0 };
+	for (unsigned int i = 0; i < count; i++)
 		onpu_dma_add_rows(slot, op[i].va, op[i].rows, (op[i].cols * op[i].bits + 7) / 8,
 				  op[i].ld * op[i].bits / 8,
 				  i == OP_D ? ONPU_FAULT_ACCESS_WRITE : ONPU_FAULT_ACCESS_READ,
@@ -457,6 +484,7 @@ static void choose_block(struct onpu_slot *slot)
 	/* Only plain sums can wait in D. */
 	bool whole_k = has_epilogue(d);
 	uint32_t k = whole_k ? d->k : min_u32(d->k, BLOCK_K), n;
+	uint64_t area = macs / (k > BLOCK_K_LEAST ? k : BLOCK_K_LEAST);
 
 	if (at->part_k) {
 		at->bk = at->part_k;
@@ -464,9 +492,9 @@ static void choose_block(struct onpu_slot *slot)
 	}
 	if (k > BLOCK_K)
 		min = BLOCK_MIN_LONG;
-	n = fit(d->n, macs / k / min, min);
+	n = fit(d->n, area / min, min);
 	if (at->n == 0 && at->k == 0)
-		at->bm = min_u32(fit(d->m, macs / k / n, min), d->m - at->m);
+		at->bm = min_u32(fit(d->m, area / n, min), d->m - at->m);
 	if (at->k == 0)
 		at->bn = min_u32(n, d->n - at->n);
 	at->bk = min_u32(k, d->k - at->k);
@@ -623,6 +651,15 @@ static bool interrupted(const struct onpu_slot *slot)
 	return atomic_load_explicit(&slot->cancel, memory_order_relaxed) ||
 	       atomic_load_explicit(&slot->suspend, memory_order_relaxed) ||
 	       atomic_load_explicit(&slot->card->frozen, memory_order_relaxed);
+}
+
+/* Whether the whole of slot->desc, which has been judged, takes no longer than some short packets. */
+bool onpu_matmul_is_short(const struct onpu_slot *slot)
+{
+	const struct onpu_matmul_desc *d = &slot->desc;
+
+	return d->batch_mode == ONPU_BATCH_NONE && d->m <= SHORT_DIM && d->n <= SHORT_DIM &&
+	       d->k <= SHORT_DIM && (uint64_t)d->m * d->n * d->k <= SHORT_MACS;
 }
 
 enum step onpu_matmul_execute(struct onpu_slot *slot)

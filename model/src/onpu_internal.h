@@ -447,6 +447,7 @@ enum step onpu_packet_decode(struct onpu_slot *slot);
 enum step onpu_packet_execute(struct onpu_slot *slot);
 bool onpu_packet_priv(const struct onpu_slot *slot);
 uint64_t onpu_packet_bytes(const struct onpu_packet *p);
+bool onpu_matmul_is_short(const struct onpu_slot *slot);
 enum step onpu_matmul_prepare(struct onpu_slot *slot);
 enum step onpu_matmul_execute(struct onpu_slot *slot);
 bool onpu_matmul_progress_valid(const struct onpu_slot *slot);

@@ -333,7 +333,7 @@ void onpu_pool_set_spin(struct onpu_pool *pool, uint64_t ns)
 	atomic_store_explicit(&pool->spin_ns, ns, memory_order_relaxed);
 }
 
-bool onpu_pool_submit(struct onpu_pool *pool, struct onpu_task *task)
+static bool submit(struct onpu_pool *pool, struct onpu_task *task, size_t looking)
 {
 	size_t queued;
 
@@ -344,9 +344,20 @@ bool onpu_pool_submit(struct onpu_pool *pool, struct onpu_task *task)
 	*pool->tail = task;
 	pool->tail = &task->next;
 	queued = atomic_fetch_add_explicit(&pool->tasks, 1, memory_order_relaxed) + 1;
-	wake_locked(pool, queued);
+	if (queued > looking)
+		wake_locked(pool, queued - looking);
 	pthread_mutex_unlock(&pool->lock);
 	return true;
+}
+
+bool onpu_pool_submit(struct onpu_pool *pool, struct onpu_task *task)
+{
+	return submit(pool, task, 0);
+}
+
+bool onpu_pool_submit_again(struct onpu_pool *pool, struct onpu_task *task)
+{
+	return submit(pool, task, this_pool == pool);
 }
 
 bool onpu_pool_run_one(struct onpu_pool *pool)

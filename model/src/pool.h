@@ -72,6 +72,12 @@ bool onpu_pool_on_worker(const struct onpu_pool *pool);
  */
 bool onpu_pool_submit(struct onpu_pool *pool, struct onpu_task *task);
 
+/*
+ * The same for a task that submits itself as the last thing that it does: if that is on a worker, the
+ * worker looks for work next, and nobody is woken for what it can do itself.
+ */
+bool onpu_pool_submit_again(struct onpu_pool *pool, struct onpu_task *task);
+
 /* Run one queued task in the calling thread; false if none was queued. */
 bool onpu_pool_run_one(struct onpu_pool *pool);
 

@@ -36,6 +36,11 @@
 #define TURN_UNITS	64u	/* cost that a slot may run up per turn: one per step, and its work */
 #define INLINE_UNITS	512u	/* the same in the turn of who rings; some microseconds */
 #define INLINE_BYTES	(16u << 10)	/* of a COPY or FILL in such a turn */
+/* With matmuls it ends after the time that waking a worker may take, at one in INLINE_LOOK. */
+#define INLINE_NS	100000u
+#define INLINE_LOOK	4u
+/* What the engine writes of a control block. */
+#define CTL_BYTES	(offsetof(struct onpu_queue_ctl, completed) + sizeof(uint64_t))
 #define WAIT_SPIN_NS	20000u	/* a WAIT is tried over and over for so long */
 
 /* --- state ---------------------------------------------------------------- */
@@ -385,7 +390,7 @@ static enum step fetch(struct onpu_slot *slot)
 	return step;
 }
 
-static enum step fetch_desc(struct onpu_slot *slot)
+static enum step list_desc(struct onpu_slot *slot)
 {
 	enum step step;
 
@@ -399,6 +404,24 @@ static enum step fetch_desc(struct onpu_slot *slot)
 		return step;
 	gemm_view_read(&slot->dma.view[0], 0, &slot->desc, sizeof(slot->desc));
 	onpu_dma_release(slot);
+	return STEP_OK;
+}
+
+static enum step fetch_desc(struct onpu_slot *slot)
+{
+	struct dma_small small;
+	enum step step;
+
+	step = onpu_dma_small(slot, slot->packet.matmul.desc_va, sizeof(slot->desc),
+			      ONPU_FAULT_ACCESS_READ, onpu_packet_priv(slot), &small);
+	if (step == STEP_OK) {
+		memcpy(&slot->desc, small.ptr, sizeof(slot->desc));
+		onpu_dma_small_end(slot, &small);
+	} else if (step == STEP_PENDING) {
+		step = list_desc(slot);
+	}
+	if (step != STEP_OK)
+		return step;
 	slot->phase = PH_EXEC;
 	onpu_trace(slot->card, ONPU_TRACE_MATMUL, slot->desc.m, slot->desc.n, slot->desc.k);
 	return onpu_matmul_prepare(slot);
@@ -570,6 +593,7 @@ static bool is_long(const struct onpu_slot *slot)
 		return false;
 	switch (p->opcode) {
 	case ONPU_OP_MATMUL:
+		return slot->phase == PH_EXEC && !onpu_matmul_is_short(slot);
 	case ONPU_OP_COPY_2D:
 		return true;
 	case ONPU_OP_COPY:
@@ -581,15 +605,26 @@ static bool is_long(const struct onpu_slot *slot)
 	}
 }
 
+/* Whether who rings has had enough of matmuls, each of which is short. */
+static bool inline_over(const struct onpu_slot *slot, uint64_t start, unsigned int *matmuls)
+{
+	if (slot->packet.opcode != ONPU_OP_MATMUL || slot->phase != PH_EXEC ||
+	    ++*matmuls % INLINE_LOOK)
+		return false;
+	return onpu_card_time(slot->card) - start >= INLINE_NS;
+}
+
 static bool run_turn(struct onpu_slot *slot, bool is_inline)
 {
 	uint32_t cost = 0, limit = is_inline ? INLINE_UNITS : TURN_UNITS;
+	uint64_t start = slot->busy_since;
+	unsigned int matmuls = 0;
 
 	while (cost < limit) {
 		bool waits = slot->wait_since != 0;
 		enum step step;
 
-		if (is_inline && is_long(slot))
+		if (is_inline && (is_long(slot) || inline_over(slot, start, &matmuls)))
 			return true;
 		slot->work = 0;
 		if (waits)
@@ -704,8 +739,10 @@ static void take_turn(struct onpu_slot *slot, bool is_inline)
 	}
 	if (again)
 		atomic_store(&slot->sched, SLOT_SCHED_KICKED);
-	if (again || !atomic_compare_exchange_strong(&slot->sched, &expected, SLOT_SCHED_IDLE))
-		onpu_pool_submit(card->pool, &slot->task);
+	if (again || !atomic_compare_exchange_strong(&slot->sched, &expected, SLOT_SCHED_IDLE)) {
+		/* Nobody does anything behind this. */
+		onpu_pool_submit_again(card->pool, &slot->task);
+	}
 	onpu_card_leave(card);
 }
 

@@ -200,6 +200,7 @@ int main(int argc, char **argv)
 	null_job(fx, &q, buf);
 	many_jobs(fx, &q, buf);
 	copies(fx, &q, buf);
+	matmul(fx, &q, buf, 16, 100);
 	matmul(fx, &q, buf, 64, 100);
 	matmul(fx, &q, buf, 128, 100);
 	matmul(fx, &q, buf, 256, 100);

@@ -588,6 +588,56 @@ static void *ring_wildly(void *arg)
 	return NULL;
 }
 
+/*
+ * More short matmuls than who rings does: whoever of them does which, each is done once and in
+ * order, and the word comes behind them.
+ */
+static void short_matmuls(void **state)
+{
+	enum { N = 16, COUNT = 1000 };
+	struct fx *fx = card(2, FX_DMA_SYNC);
+	float (*matrix)[N][N];
+	struct onpu_packet p[2];
+	struct fx_queue q;
+	uint8_t *buf;
+
+	(void)state;
+	fx_context(fx, 1);
+	buf = fx_buffer(fx, 1, VA, 0x20000);
+	matrix = (void *)(buf + 4096);
+	fx_queue_init(&q, fx, 0, 0, 1, 6, 0);
+	/* D = A B + D, with A the unit matrix and B ones. */
+	struct onpu_matmul_desc d = {
+		.a_type = ONPU_DTYPE_F32, .b_type = ONPU_DTYPE_F32, .c_type = ONPU_DTYPE_F32,
+		.d_type = ONPU_DTYPE_F32, .flags = ONPU_MATMUL_ACCUMULATE, .m = N, .n = N, .k = N,
+		.a_va = VA + 4096, .b_va = VA + 4096 + N * N * 4, .c_va = VA + 4096 + 2 * N * N * 4,
+		.d_va = VA + 4096 + 2 * N * N * 4, .lda = N, .ldb = N, .ldc = N, .ldd = N,
+	};
+
+	memcpy(buf + 1024, &d, sizeof(d));
+	for (unsigned int i = 0; i < N; i++)
+		for (unsigned int j = 0; j < N; j++) {
+			matrix[0][i][j] = i == j;
+			matrix[1][i][j] = 1;
+		}
+	for (unsigned int i = 0; i < COUNT; i++) {
+		p[0] = pk_matmul(VA + 1024);
+		memcpy(buf + 0x8000 + i * sizeof(p[0]), &p[0], sizeof(p[0]));
+	}
+	for (unsigned int round = 1; round <= 5; round++) {
+		p[0] = pk_call(VA + 0x8000, COUNT);
+		p[1] = pk_signal(VA, round, false);
+		fx_push(&q, &p[0]);
+		fx_push(&q, &p[1]);
+		fx_ring(&q);
+		fx_wait_value(fx, buf, round);
+		for (unsigned int i = 0; i < N * N; i++)
+			assert_true(matrix[2][i / N][i % N] == (float)(round * COUNT));
+	}
+	assert_int_equal(fx_settle(&q), ONPU_SLOT_IDLE);
+	fx_destroy(fx);
+}
+
 /* Threads that ring, also the same queue, beside resets: everybody gets out, and it still works. */
 static void wild_ringers(void **state)
 {
@@ -647,6 +697,7 @@ int main(void)
 	const struct CMUnitTest inline_tests[] = {
 		cmocka_unit_test(ringer_runs_short),
 		cmocka_unit_test(ringer_leaves_long),
+		cmocka_unit_test(short_matmuls),
 		cmocka_unit_test(wild_ringers),
 	};
 	int failed = cmocka_run_group_tests_name("threads", tests, NULL, NULL);
