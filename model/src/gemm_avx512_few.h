@@ -45,7 +45,7 @@ TPACK GEMM_INLINE void few_prefetch(const struct gemm_few_step *s, unsigned int 
 		return;
 	GEMM_UNROLL
 	for (unsigned int i = 0; i < share; i++)
-		_mm_prefetch((const char *)((uintptr_t)rows[i] + off), _MM_HINT_T0);
+		_mm_prefetch((const char *)((uintptr_t)rows[i] + off), _MM_HINT_T1);
 }
 
 TPACK GEMM_INLINE void few_fma(__m512 acc[GEMM_FEW_ROWS][FEW_MAX], const __m512i *b,

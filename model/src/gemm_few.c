@@ -5,7 +5,7 @@
  *
  * Idea: an item of the loop over columns has some of them for all of k. Where k runs along the rows, it
  * has 64 columns; words of 32 bits are transposed, a bit of k at a time, to where the first-level cache
- * keeps them, and the sums are there, too. Where columns run along the rows, 64 rows are read side by
+ * keeps them, and the sums are there, too. Where columns run along the rows, 32 rows are read side by
  * side, so that each goes on for kilobytes, and sums wait in scratch memory in the order that suits
  * the kernels. While a bit is multiplied the next one is on its way.
  *
@@ -24,9 +24,9 @@
 
 #define A_BYTES		((size_t)4 << 20)	/* all of A, packed */
 #define WORDS		64u	/* along k, at a time */
-#define ROWS		64u	/* of B, side by side */
+#define ROWS		32u	/* of B, side by side: more that are 4 KiB apart put each other out of the cache */
 #define ROW_BYTES	(GEMM_FEW_COLS * 4)	/* of one of them at a time, at most */
-#define GROUPS		16u	/* of scales along k, at a time */
+#define GROUPS		64u	/* of scales along k, at a time */
 #define RUN		4096u	/* bytes of a row that an item reads, about */
 #define AHEAD		128u	/* bytes, at least */
 #define ITEMS		4u	/* for each thread */
@@ -460,7 +460,9 @@ static void choose_sizes(struct few *f)
 
 	if (f->layout == GEMM_FEW_ALONG_K) {
 		f->cols = f->strip = GEMM_FEW_LANES;
-		f->step_k = !integer && f->job->mode == GEMM_F16 ? WORDS : WORDS * 32 / f->bits;
+		/* Of 4 bits half as much as there is room for: A is to stay in the cache, too. */
+		f->step_k = f->bits == 4 ? WORDS * 4 : !integer && f->job->mode == GEMM_F16 ? WORDS :
+			    WORDS * 32 / f->bits;
 		return;
 	}
 	f->cols = integer && f->bits == 8 ? GEMM_FEW_LANES : GEMM_FEW_COLS;
