@@ -375,10 +375,10 @@ static void host_ends_waits(void **state)
 		push(&m, q, pk_wait(va_of(q) + AT_WORD, 7, ONPU_WAIT_EQ));
 		job(&m, q);
 	}
-	for (uint32_t i = 0; i < 100; i++)
-		host_work(&m.h);
-	assert_int_equal(status_of(&m, 0).state, ONPU_QSTATE_WAITING);
-	assert_int_equal(status_of(&m, 59).state, ONPU_QSTATE_WAITING);
+	/* For all of them: the firmware takes its time, and a loaded machine more of it. */
+	for (uint32_t q = 0; q < m.n; q++)
+		while (status_of(&m, q).state != ONPU_QSTATE_WAITING)
+			host_work(&m.h);
 	for (uint32_t q = 0; q < m.n; q++)
 		fx_store(m.page[q] + AT_WORD, 7);
 	wait_all(&m);
@@ -575,7 +575,7 @@ static void damaged_save_area(void **state)
 		create(&m, q, 1, 0);
 		push(&m, q, pk_wait(va_of(q) + AT_WORD, 7, ONPU_WAIT_EQ));
 		job(&m, q);
-		for (uint32_t i = 0; i < 10; i++)
+		while (status_of(&m, q).state != ONPU_QSTATE_WAITING)
 			host_work(&m.h);
 		assert_int_equal(queue_op(&m, ONPU_MSG_QUEUE_SUSPEND, q), ONPU_MSG_STATUS_OK);
 	}
@@ -716,6 +716,14 @@ static void save_and_load(void **state)
 
 /* --- rest -------------------------------------------------------------------- */
 
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
 static long sleeps(void)
 {
 	struct rusage usage;
@@ -729,6 +737,7 @@ static void quiet_again(void **state)
 {
 	struct timespec half = { .tv_nsec = 500000000 };
 	static struct many m;
+	uint64_t took;
 	long slept;
 
 	(void)state;
@@ -745,12 +754,14 @@ static void quiet_again(void **state)
 	wait_all(&m);
 	nanosleep(&half, NULL);
 	slept = sleeps();
+	took = now_ms();
 	nanosleep(&half, NULL);
+	took = now_ms() - took;
 	slept = sleeps() - slept;
-	print_message("quiet: %ld sleeps in half a second\n", slept);
+	print_message("quiet: %ld sleeps in %llu ms\n", slept, (unsigned long long)took);
 #ifndef TSAN
-	/* Ten beats, and this thread's own. */
-	assert_in_range(slept, 1, 14);
+	/* A beat in 50 ms, and this thread's own. */
+	assert_in_range(slept, 1, took / 50 + 4);
 #endif
 	host_finish(&m.h);
 }
