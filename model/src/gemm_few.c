@@ -28,7 +28,7 @@
 #define ROW_BYTES	(GEMM_FEW_COLS * 4)	/* of one of them at a time, at most */
 #define GROUPS		64u	/* of scales along k, at a time */
 #define RUN		4096u	/* bytes of a row that an item reads, about */
-#define AHEAD		128u	/* bytes, at least */
+#define AHEAD		2u	/* steps: the end of a row's part may be in the next cache line */
 #define ITEMS		4u	/* for each thread */
 #define INLINE_MACS	(1u << 18)	/* below this a second thread is not worth waking */
 
@@ -353,7 +353,7 @@ static void along_cols_item(void *arg, size_t index)
 	const uint8_t *strip[ROWS], *rows[ROWS];
 	uint32_t first = (uint32_t)index * f->strip, end = first + min_u32(f->strip, d->n - first);
 	uint64_t width = ((uint64_t)(end - first) * f->bits + 7) / 8;
-	uint64_t step = (uint64_t)f->cols * f->bits / 8, ahead = step < AHEAD ? AHEAD : step;
+	uint64_t ahead = (uint64_t)f->cols * f->bits / 8 * AHEAD;
 	gemm_fpmode_t mode;
 
 	gemm_fpmode_enter(&mode);
