@@ -187,7 +187,14 @@ struct mk_share {
 	bool foreign;			/* another process made it */
 	bool exported;
 	struct mk_fences writers, readers;
+	struct mk_board *board;		/* what processes tell each other; NULL: it has not left this one */
+	uint64_t id;			/* of the board here */
+	unsigned int place;		/* there, + 1 */
+	struct mk_announced *announced;
 };
+
+/* Memory of work: written, or only read. */
+enum mk_work { MK_WRITES, MK_READS };
 
 struct mk_mapping {
 	uint64_t va, size, offset;
@@ -236,6 +243,27 @@ uint64_t mk_pinned(void);
 uint64_t mk_pinned_limit(void);
 uint64_t mk_bo_max(const struct mk_card *card);
 
+/* mk_board.c */
+int mk_board_open(struct mk_share *share);
+void mk_board_close(struct mk_share *share);
+/* Tells others of work of this process: 0, -ENOSPC (too many processes), -ENOMEM. */
+int mk_board_announce(struct mk_share *share, enum mk_work kind, const struct mk_fences *fences);
+/* Tells what of it is over. */
+void mk_board_update(struct mk_share *share);
+/* Work that has been announced and is not over, as far as was looked. */
+unsigned int mk_board_outstanding(void);
+void mk_boards_forget(void);
+/* Adds what others have announced and is not over. */
+int mk_board_fences(const struct mk_share *share, bool readers, struct mk_fences *fences);
+bool mk_is_foreign(struct mk_fence fence);
+bool mk_foreign_signalled(struct mk_fence fence);
+/* There are fences that nobody tells of: look every MK_POLL_NS. */
+bool mk_must_poll(void);
+#define MK_POLL_NS	1000000ull
+
+struct mk_share *mk_share_by_id(uint64_t id);
+/* Tells other processes what is over. */
+void mk_share_update(void);
 void mk_share_put(struct mk_share *share);
 /* Makes the memory of a range shareable: NULL when descriptors or memory are short. */
 struct mk_share *mk_share_create(struct mk_card *card, struct va_range *range, uint64_t size);
@@ -317,6 +345,8 @@ int mk_queue_ioctl(struct mk_file *file, unsigned long request, void *arg);
 void mk_queue_interrupt(struct mk_card *card, unsigned int vector);
 /* In the thread: pushes what can be pushed; may release the lock. */
 void mk_queue_push_all(void);
+/* Jobs wait for something. */
+bool mk_queue_waits(void);
 /* The firmware says that a queue has stopped. */
 void mk_queue_stopped(struct mk_card *card, const struct onpu_msg_queue_error *msg);
 /* Takes a queue of a file off the card; may release the lock. */

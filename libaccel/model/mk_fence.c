@@ -18,8 +18,11 @@
 
 bool mk_signalled(struct mk_fence fence)
 {
-	struct mk_queue *queue = fence.queue ? mk_queue_by_number(fence.queue) : NULL;
+	struct mk_queue *queue;
 
+	if (mk_is_foreign(fence))
+		return mk_foreign_signalled(fence);
+	queue = fence.queue ? mk_queue_by_number(fence.queue) : NULL;
 	return !queue || queue->completed >= fence.seqno;
 }
 

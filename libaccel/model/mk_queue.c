@@ -69,6 +69,7 @@ static void complete(struct mk_queue *queue, uint64_t seqno)
 	}
 	if (queue->completed < seqno)
 		queue->completed = seqno;
+	mk_share_update();
 	mk_changed();
 	mk_queue_notify(queue);
 	if (waiting)
@@ -199,6 +200,11 @@ void mk_queue_push_all(void)
 {
 	while (push_one())	/* what there is may change whenever one has been pushed */
 		;
+}
+
+bool mk_queue_waits(void)
+{
+	return waiting;
 }
 
 void mk_queue_hold(bool on)
@@ -510,6 +516,9 @@ static void publish(struct mk_file *file, struct mk_queue *queue, struct submiss
 	queue->state.jobs_submitted += s->count;
 	mk_submits++;
 	push(queue);
+	/* What it waits for may be another process's, of which nobody tells. */
+	if (waiting && mk_must_poll())
+		mk_kick();
 }
 
 /* Waits for places; 0, -ENOENT when the queue has gone meanwhile, -ECANCELED when it is dead. */

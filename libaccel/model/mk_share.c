@@ -4,7 +4,7 @@
  *
  * What can be shared is a memfd, mapped over a range of its card's memory. The descriptor that an
  * application gets of it is known by its inode; another process, which does not know it, maps the
- * same memfd. (Fences stay in their process: work of another process is not waited for.)
+ * same memfd. One page more stands behind it, by which processes wait for each other's work (mk_board.c).
  *
  * A sync file is a memfd, too, whose content is its fences: they are values (mk_fence.c).
  *
@@ -82,7 +82,7 @@ struct mk_share *mk_share_create(struct mk_card *card, struct va_range *range, u
 	if (fd < 0)
 		return NULL;
 	/* Others map it, and must not lose it. */
-	if (!ftruncate(fd, (off_t)size) && !fcntl(fd, F_ADD_SEALS, SEALS))
+	if (!ftruncate(fd, (off_t)(size + MK_PAGE)) && !fcntl(fd, F_ADD_SEALS, SEALS))
 		share = make(card, range, size, fd);
 	if (!share)
 		close(fd);
@@ -98,6 +98,7 @@ void mk_share_put(struct mk_share *share)
 	while (*link != share)
 		link = &(*link)->next;
 	*link = share->next;
+	mk_board_close(share);
 	mk_range_free(share->home, share->range);
 	close(share->fd);
 	free(share->writers.list);
@@ -109,6 +110,23 @@ void mk_share_put(struct mk_share *share)
 void mk_share_forget(void)
 {
 	shares = NULL;
+	mk_boards_forget();
+}
+
+struct mk_share *mk_share_by_id(uint64_t id)
+{
+	struct mk_share *share = shares;
+
+	while (share && (!share->board || share->id != id))
+		share = share->next;
+	return share;
+}
+
+void mk_share_update(void)
+{
+	for (struct mk_share *share = mk_board_outstanding() ? shares : NULL; share; share = share->next)
+		if (share->announced)
+			mk_board_update(share);
 }
 
 static struct mk_share *find(int fd)
@@ -133,20 +151,25 @@ static int adopt(struct mk_card *card, int fd, struct mk_share **out)
 {
 	struct va_range *range;
 	struct stat stat;
+	uint64_t size;
 	int own;
 
-	if (!is_named(fd, BUFFER_NAME) || !is_sealed(fd) || fstat(fd, &stat) || stat.st_size <= 0 ||
+	if (!is_named(fd, BUFFER_NAME) || !is_sealed(fd) || fstat(fd, &stat) || stat.st_size <= (off_t)MK_PAGE ||
 	    (uint64_t)stat.st_size % MK_PAGE)
 		return -EINVAL;
+	size = (uint64_t)stat.st_size - MK_PAGE;
 	own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	if (own < 0)
 		return -errno;
-	range = mk_range_alloc(card, (uint64_t)stat.st_size);
-	*out = range ? make(card, range, (uint64_t)stat.st_size, own) : NULL;
+	range = mk_range_alloc(card, size);
+	*out = range ? make(card, range, size, own) : NULL;
 	if (*out) {
 		(*out)->foreign = true;
 		(*out)->exported = true;
-		return 0;
+		if (!mk_board_open(*out))
+			return 0;
+		mk_share_put(*out);
+		return -ENOMEM;
 	}
 	if (range)
 		mk_range_free(card, range);
@@ -164,6 +187,8 @@ static int export_handle(struct mk_file *file, struct drm_prime_handle *arg)
 		return -EINVAL;
 	if (!bo->share)
 		return -EPERM;
+	if (mk_board_open(bo->share))
+		return -ENOMEM;
 	arg->fd = fcntl(bo->share->fd, arg->flags & DRM_CLOEXEC ? F_DUPFD_CLOEXEC : F_DUPFD, 3);
 	if (arg->fd < 0)
 		return -errno;
@@ -231,20 +256,16 @@ static int import_handle(struct mk_file *file, struct drm_prime_handle *arg)
 
 /* ---- sync files ---- */
 
-static int new_sync_file(const struct mk_fences *one, const struct mk_fences *two)
+static int new_sync_file(const struct mk_fences *fences)
 {
 	int fd = memfd_create(SYNC_NAME, MFD_CLOEXEC);
-	const struct mk_fences *both[] = { one, two };
+	size_t size = fences->count * sizeof(*fences->list);
 
 	if (fd < 0)
 		return -errno;
-	for (unsigned int i = 0; i < 2; i++) {
-		size_t size = both[i] ? both[i]->count * sizeof(*both[i]->list) : 0;
-
-		if (size && write(fd, both[i]->list, size) != (ssize_t)size) {
-			close(fd);
-			return -ENOMEM;
-		}
+	if (size && write(fd, fences->list, size) != (ssize_t)size) {
+		close(fd);
+		return -ENOMEM;
 	}
 	return fd;
 }
@@ -272,7 +293,7 @@ static int syncobj_to_file(struct mk_file *file, struct drm_syncobj_handle *arg)
 		return -ENOENT;
 	if (arg->flags != DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_EXPORT_SYNC_FILE || arg->pad || !syncobj->filled)
 		return -EINVAL;
-	fd = new_sync_file(&syncobj->binary, NULL);
+	fd = new_sync_file(&syncobj->binary);
 	if (fd < 0)
 		return fd;
 	arg->fd = fd;
@@ -318,13 +339,27 @@ int mk_share_ioctl(struct mk_file *file, unsigned long request, void *arg)
 
 /* ---- dma-bufs ---- */
 
+/* What is under way, here and in other processes. */
+static int all_fences(const struct mk_share *share, bool readers, struct mk_fences *fences)
+{
+	int ret = mk_fences_add(fences, share->writers.list, share->writers.count);
+
+	if (!ret && readers)
+		ret = mk_fences_add(fences, share->readers.list, share->readers.count);
+	return ret ? ret : mk_board_fences(share, readers, fences);
+}
+
 static int export_fences(struct mk_share *share, struct dma_buf_export_sync_file *arg)
 {
+	struct mk_fences fences = { 0 };
 	int fd;
 
 	if (!arg->flags || arg->flags & ~DMA_BUF_SYNC_RW)
 		return -EINVAL;
-	fd = new_sync_file(&share->writers, arg->flags & DMA_BUF_SYNC_WRITE ? &share->readers : NULL);
+	fd = all_fences(share, arg->flags & DMA_BUF_SYNC_WRITE, &fences);
+	if (!fd)
+		fd = new_sync_file(&fences);
+	free(fences.list);
 	if (fd < 0)
 		return fd;
 	arg->fd = fd;
@@ -339,6 +374,8 @@ static int import_fences(struct mk_share *share, const struct dma_buf_import_syn
 	if (!arg->flags || arg->flags & ~DMA_BUF_SYNC_RW)
 		return -EINVAL;
 	ret = read_sync_file(arg->fd, &fences);
+	if (!ret)
+		ret = mk_board_announce(share, arg->flags & DMA_BUF_SYNC_WRITE ? MK_WRITES : MK_READS, &fences);
 	if (!ret)
 		ret = mk_fences_add(arg->flags & DMA_BUF_SYNC_WRITE ? &share->writers : &share->readers,
 				    fences.list, fences.count);
@@ -365,14 +402,25 @@ int mk_dma_buf_ioctl(int fd, unsigned long request, void *arg)
 int mk_dma_buf_wait(int fd, bool all, uint64_t deadline)
 {
 	struct mk_share *share = find(fd);
+	struct mk_fences fences = { 0 };
 	bool in_time = true;
+	int ret;
 
 	if (!share)
 		return -EINVAL;
 	share->refs++;
-	while (in_time && (!mk_all_signalled(&share->writers) || (all && !mk_all_signalled(&share->readers))))
-		in_time = deadline && mk_wait(deadline);
-	in_time = mk_all_signalled(&share->writers) && (!all || mk_all_signalled(&share->readers));
+	ret = all_fences(share, all, &fences);
+	while (!ret && !mk_all_signalled(&fences)) {
+		uint64_t soon = mk_now() + MK_POLL_NS;
+
+		if (!in_time || !deadline)
+			ret = -ETIME;
+		else if (mk_must_poll() && soon < deadline)
+			mk_wait(soon);
+		else
+			in_time = mk_wait(deadline);
+	}
+	free(fences.list);
 	mk_share_put(share);
-	return in_time ? 0 : -ETIME;
+	return ret;
 }

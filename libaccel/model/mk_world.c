@@ -73,13 +73,32 @@ void mk_kick(void)
 	pthread_cond_signal(&work);
 }
 
+static void wait_for_work(void)
+{
+	struct timespec ts;
+
+	while (!has_work) {
+		if (!mk_must_poll() || !mk_queue_waits()) {
+			pthread_cond_wait(&work, &mk_lock);
+			continue;
+		}
+		clock_gettime(CLOCK_MONOTONIC, &ts);
+		ts.tv_nsec += MK_POLL_NS;
+		if (ts.tv_nsec >= 1000000000) {
+			ts.tv_nsec -= 1000000000;
+			ts.tv_sec++;
+		}
+		if (pthread_cond_timedwait(&work, &mk_lock, &ts))
+			break;
+	}
+}
+
 static void *thread_main(void *arg)
 {
 	(void)arg;
 	pthread_mutex_lock(&mk_lock);
 	for (;;) {
-		while (!has_work)
-			pthread_cond_wait(&work, &mk_lock);
+		wait_for_work();
 		has_work = false;
 		for (unsigned int i = 0; i < MK_CARDS; i++) {
 			struct mk_card *card = mk_cards[i];
@@ -123,7 +142,7 @@ static void init_conditions(void)
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&changed, &attr);
-	pthread_cond_init(&work, NULL);
+	pthread_cond_init(&work, &attr);
 	pthread_condattr_destroy(&attr);
 }
 
