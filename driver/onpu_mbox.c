@@ -528,6 +528,7 @@ int onpu_mbox_start(struct onpu_device *odev)
 {
 	struct onpu_mbox *mbox = odev->mbox;
 	struct onpu_mbox_shared shared;
+	bool gone;
 	int ret;
 
 	ret = onpu_mbox_map(odev, &shared);
@@ -540,17 +541,23 @@ int onpu_mbox_start(struct onpu_device *odev)
 	spin_lock(&mbox->tx_lock);
 	mbox->tail = shared.h2f_tail;
 	mbox->head = shared.f2h_head;
-	WRITE_ONCE(mbox->error, 0);
+	/*
+	 * Who unplugs the card meanwhile has stopped it and ends all jobs: none may be given to
+	 * it any more, which takes calls.
+	 */
+	gone = mbox->error == -ENODEV;
+	if (!gone)
+		WRITE_ONCE(mbox->error, 0);
 	spin_unlock(&mbox->tx_lock);
 	spin_unlock(&mbox->rx_lock);
 
-	return onpu_mbox_hello(odev);
+	return gone ? -ENODEV : onpu_mbox_hello(odev);
 }
 
 /**
  * onpu_mbox_stop() - end all calls and take no more
  * @odev: card
- * @error: what callers get from now on until onpu_mbox_start()
+ * @error: what callers get from now on until onpu_mbox_start(); -ENODEV for good
  */
 void onpu_mbox_stop(struct onpu_device *odev, int error)
 {
@@ -559,7 +566,8 @@ void onpu_mbox_stop(struct onpu_device *odev, int error)
 
 	spin_lock(&mbox->rx_lock);
 	spin_lock(&mbox->tx_lock);
-	WRITE_ONCE(mbox->error, error);
+	if (mbox->error != -ENODEV)
+		WRITE_ONCE(mbox->error, error);
 	list_for_each_entry_safe(waiter, next, &mbox->waiters, node)
 		onpu_mbox_finish(mbox, waiter, error);
 	spin_unlock(&mbox->tx_lock);

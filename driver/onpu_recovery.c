@@ -113,9 +113,13 @@ struct onpu_recovery {
 	struct {
 		/** @heart.beat: the register */
 		u32 beat;
+		/** @heart.ups: @ups then; another heart may have come to the same number */
+		u32 ups;
 		/** @heart.since: jiffies */
 		unsigned long since;
 	} heart;
+	/** @ups: how often the card came up, protected by @lock */
+	u32 ups;
 	/** @restarts: of the firmware since probe, protected by @lock */
 	u32 restarts;
 	/** @restarted: jiffies of the last one, valid if there was one; protected by @lock */
@@ -320,6 +324,14 @@ static void onpu_recovery_end_queues(struct onpu_device *odev,
 			onpu_queue_put(queue);
 		}
 	}
+}
+
+static void onpu_recovery_set_up_locked(struct onpu_recovery *recovery)
+{
+	lockdep_assert_held(&recovery->lock);
+
+	recovery->ups++;
+	WRITE_ONCE(recovery->state, ONPU_CARD_UP);
 }
 
 /* Nothing on the card executes after this. Returns whether it did as it was told. */
@@ -620,7 +632,7 @@ static int onpu_recovery_revive(struct onpu_device *odev, bool restart)
 	if (!ret) {
 		mutex_lock(&recovery->lock);
 		if (recovery->state == ONPU_CARD_DOWN)
-			WRITE_ONCE(recovery->state, ONPU_CARD_UP);
+			onpu_recovery_set_up_locked(recovery);
 		else
 			ret = -ENODEV;
 		mutex_unlock(&recovery->lock);
@@ -702,6 +714,27 @@ static void onpu_recovery_restart_work(struct work_struct *work)
 	drm_dev_exit(idx);
 }
 
+/* Whether the heart beats, or need not: another one, after a reset, begins anew. */
+static bool onpu_recovery_heart_beats(struct onpu_recovery *recovery)
+{
+	struct onpu_device *odev = recovery->odev;
+	bool beats = true;
+	u32 beat = 0;
+
+	mutex_lock(&recovery->lock);
+	/* During a reset from outside nobody reads. */
+	if (recovery->state == ONPU_CARD_UP) {
+		beat = onpu_read32(odev, ONPU_REG_HEARTBEAT);
+		beats = beat != recovery->heart.beat || recovery->ups != recovery->heart.ups;
+	}
+	recovery->heart.beat = beat;
+	recovery->heart.ups = recovery->ups;
+	mutex_unlock(&recovery->lock);
+
+	/* Nothing can be said of a card that does not answer. */
+	return beats || beat == ~0u;
+}
+
 /* A firmware that stands still is found out when nobody talks to it, too. */
 static void onpu_recovery_heart_work(struct work_struct *work)
 {
@@ -709,20 +742,14 @@ static void onpu_recovery_heart_work(struct work_struct *work)
 						      heart_work);
 	unsigned long limit = msecs_to_jiffies(onpu_mbox_timeout_ms());
 	struct onpu_device *odev = recovery->odev;
-	u32 beat;
 	int idx;
 
 	if (!drm_dev_enter(&odev->drm, &idx))
 		return;
-	/* During a reset from outside nobody reads. */
-	beat = onpu_recovery_is_up(odev) ? onpu_read32(odev, ONPU_REG_HEARTBEAT) :
-					   recovery->heart.beat + 1;
-	if (beat != recovery->heart.beat) {
-		recovery->heart.beat = beat;
+	if (onpu_recovery_heart_beats(recovery))
 		recovery->heart.since = jiffies;
-	} else if (beat != ~0u && time_after(jiffies, recovery->heart.since + limit)) {
+	else if (time_after(jiffies, recovery->heart.since + limit))
 		onpu_recovery_restart(odev, "the firmware's heart stands still");
-	}
 	queue_delayed_work(recovery->restart_wq, &recovery->heart_work, max(limit / 4, 1ul));
 	drm_dev_exit(idx);
 }
@@ -860,12 +887,10 @@ int onpu_recovery_init(struct onpu_device *odev)
 	if (ret)
 		onpu_recovery_halt_locked(odev, ONPU_CARD_DOWN, -ENODEV);
 	else
-		WRITE_ONCE(odev->recovery->state, ONPU_CARD_UP);
+		onpu_recovery_set_up_locked(odev->recovery);
 	mutex_unlock(&odev->recovery->lock);
-	if (!ret) {
-		odev->recovery->heart.since = jiffies;
+	if (!ret)
 		queue_delayed_work(odev->recovery->restart_wq, &odev->recovery->heart_work, 0);
-	}
 
 	return ret;
 }

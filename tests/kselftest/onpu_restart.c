@@ -213,6 +213,28 @@ TEST_F_TIMEOUT(restart, of_a_firmware_that_stands_still, 60)
 	RESTARTED();
 }
 
+/* Once: the next heart may well have come as far as the last when somebody looks. */
+TEST_F_TIMEOUT(restart, once_for_each_stall, 100)
+{
+	const unsigned int timeout_ms = 1000 * onpu_slow();
+
+	ASSERT_EQ(0, set_parameter(ONPU_PARAM("mbox_timeout_ms"), timeout_ms));
+	for (uint32_t i = 1; i <= 6; i++) {
+		uint32_t fence = onpu_sync_create(self->busy.fd, false);
+
+		/* It begins here, and is stopped at another beat each time. */
+		ASSERT_EQ(0, reset_card(self->sysfs));
+		usleep(i * 40000);
+		ASSERT_EQ(0, make_busy(&self->busy, &self->word, fence));
+		inject("mcu-stall=1");
+		EXPECT_EQ(0, onpu_sync_wait(self->busy.fd, fence));
+		inject("clear");
+		ASSERT_EQ(0, onpu_env_new_queue(&self->busy));
+		usleep(timeout_ms * 500);
+		ASSERT_EQ(self->restarts + i, restarts(self->idle.fd));
+	}
+}
+
 /* Jobs that the card has not been given wait, and run. */
 TEST_F_TIMEOUT(restart, jobs_that_wait, 60)
 {
