@@ -29,6 +29,7 @@
 #include <linux/delay.h>
 #include <linux/iosys-map.h>
 #include <linux/mm.h>
+#include <linux/module.h>
 #include <linux/slab.h>
 
 #include <drm/drm_drv.h>
@@ -52,6 +53,10 @@
 
 #define BO_FLAGS	(DRM_ONPU_BO_VRAM | DRM_ONPU_BO_SYSTEM | DRM_ONPU_BO_CPU_VISIBLE)
 #define BO_PLACES	(DRM_ONPU_BO_VRAM | DRM_ONPU_BO_SYSTEM)
+
+static unsigned int max_file_bos = ONPU_MAX_FILE_BOS;
+module_param(max_file_bos, uint, 0644);
+MODULE_PARM_DESC(max_file_bos, "Buffer objects of an open file, at most and by default 65536");
 
 static bool bo_in_vram(const struct onpu_bo *bo)
 {
@@ -475,14 +480,25 @@ static const struct vm_operations_struct bo_vm_ops = {
 	.access = ttm_bo_vm_access,
 };
 
+/**
+ * onpu_bo_max_handles() - how many buffer objects a file may have handles of
+ *
+ * Return: number.
+ */
+u32 onpu_bo_max_handles(void)
+{
+	return min_t(u32, READ_ONCE(max_file_bos), ONPU_MAX_FILE_BOS);
+}
+
 /* For every new handle, by whatever way. */
 static int bo_gem_open(struct drm_gem_object *obj, struct drm_file *file)
 {
 	struct onpu_file *ofile = file->driver_priv;
 
-	if (atomic_add_unless(&ofile->bos, 1, ONPU_MAX_FILE_BOS))
+	if (atomic_inc_return(&ofile->bos) <= onpu_bo_max_handles())
 		return 0;
 
+	atomic_dec(&ofile->bos);
 	return -ENOSPC;
 }
 

@@ -78,6 +78,7 @@ void onpu_ttm_unplug(struct onpu_device *odev);
 u64 onpu_ttm_system_used(struct onpu_device *odev);
 u64 onpu_ttm_system_resident(struct onpu_device *odev);
 u64 onpu_bo_max_size(struct onpu_device *odev);
+u32 onpu_bo_max_handles(void);
 
 struct onpu_bo *onpu_bo_create(struct onpu_device *odev, u64 size, u32 flags,
 			       struct onpu_vm *vm);

@@ -23,6 +23,7 @@
 #include "onpu_uqueue.h"
 #include "onpu_user.h"
 #include "onpu_userptr.h"
+#include "onpu_vm.h"
 #include "onpu_vram.h"
 
 static void query_device(struct onpu_device *odev, void *data)
@@ -77,8 +78,8 @@ static void query_limits(struct onpu_device *odev, void *data)
 	q->max_bo_size = onpu_bo_max_size(odev);
 	q->max_jobs_in_flight = ONPU_MAX_JOBS_IN_FLIGHT;
 	q->job_timeout_ms = onpu_queue_job_timeout_ms();
-	q->max_bos = ONPU_MAX_FILE_BOS;
-	q->max_mappings = ONPU_MAX_MAPPINGS;
+	q->max_bos = onpu_bo_max_handles();
+	q->max_mappings = onpu_vm_max_mappings();
 	q->max_pinned_bytes = onpu_userptr_limit();
 	q->max_ring_order = onpu_uqueue_supported(odev) ? odev->caps.ring_order_max : 0;
 	onpu_quota_query(odev, q);

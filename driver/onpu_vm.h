@@ -80,6 +80,7 @@ int onpu_vm_restore_contexts(struct onpu_device *odev);
 int onpu_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_file *file);
 int onpu_ioctl_vm_destroy(struct drm_device *drm, void *data, struct drm_file *file);
 int onpu_ioctl_vm_get_state(struct drm_device *drm, void *data, struct drm_file *file);
+u32 onpu_vm_max_mappings(void);
 int onpu_ioctl_vm_bind(struct drm_device *drm, void *data, struct drm_file *file);
 
 #endif /* __ONPU_VM_H__ */

@@ -16,6 +16,7 @@
  * them, and lose their mappings in this address space.
  */
 
+#include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
@@ -33,6 +34,11 @@
 #include "onpu_user.h"
 #include "onpu_vm.h"
 #include "onpu_vm_types.h"
+
+static unsigned int max_vm_mappings = ONPU_MAX_MAPPINGS;
+module_param(max_vm_mappings, uint, 0644);
+MODULE_PARM_DESC(max_vm_mappings,
+		 "Mappings of an address space, at most and by default 65536");
 
 /**
  * struct onpu_bind - an operation of a VM_BIND with all that it needs
@@ -481,6 +487,16 @@ static bool bind_splits(struct drm_gpuvm *gpuvm, const struct drm_onpu_bind_op *
 	return va && va->va.addr < op->va && va->va.addr + va->va.range > op->va + op->size;
 }
 
+/**
+ * onpu_vm_max_mappings() - how many mappings an address space may have
+ *
+ * Return: number.
+ */
+u32 onpu_vm_max_mappings(void)
+{
+	return min_t(u32, READ_ONCE(max_vm_mappings), ONPU_MAX_MAPPINGS);
+}
+
 /* Bounded from above: the operations before one can only make what it meets smaller. */
 static int bind_check_room(struct onpu_bind_ctx *ctx)
 {
@@ -499,7 +515,7 @@ static int bind_check_room(struct onpu_bind_ctx *ctx)
 			more++;
 	}
 
-	return more && vm->mappings + more > ONPU_MAX_MAPPINGS ? -ENOSPC : 0;
+	return more && vm->mappings + more > onpu_vm_max_mappings() ? -ENOSPC : 0;
 }
 
 /* Does all of it, or nothing; with all locks but that of the page tables held. */
