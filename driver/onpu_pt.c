@@ -882,12 +882,11 @@ static int pt_tlb_wait(struct onpu_device *odev, u32 seq)
 	while ((s32)(onpu_read32(odev, ONPU_REG_TLB_DONE) - seq) < 0) {
 		if (onpu_device_gone(odev))
 			return -ENODEV;
-		if (onpu_recovery_is_wedged(odev))
-			return -EIO;
-		if (onpu_recovery_is_halted(odev)) {
+		if (onpu_recovery_is_stopped(odev)) {
 			/* Reset, it has forgotten all. It is not started before we leave. */
 			onpu_recovery_sync(odev);
-			break;
+			return onpu_recovery_is_gone(odev) ? -ENODEV :
+			       onpu_recovery_is_wedged(odev) ? -EIO : 0;
 		}
 		if (ktime_after(ktime_get(), end)) {
 			onpu_recovery_restart(odev, "TLB invalidation does not end");

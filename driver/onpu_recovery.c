@@ -176,6 +176,19 @@ bool onpu_recovery_is_halted(struct onpu_device *odev)
 }
 
 /**
+ * onpu_recovery_is_stopped() - whether the card does nothing, until it is started again
+ * @odev: card
+ *
+ * Return: true from when it is told to stop; when it has, onpu_recovery_sync() knows.
+ */
+bool onpu_recovery_is_stopped(struct onpu_device *odev)
+{
+	enum onpu_card_state state = READ_ONCE(odev->recovery->state);
+
+	return state == ONPU_CARD_HALTED || state == ONPU_CARD_WEDGED || state == ONPU_CARD_GONE;
+}
+
+/**
  * onpu_recovery_restarts() - how often the firmware was restarted
  * @odev: card
  *

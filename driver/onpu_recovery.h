@@ -28,6 +28,7 @@ void onpu_recovery_sync(struct onpu_device *odev);
 bool onpu_recovery_is_up(struct onpu_device *odev);
 bool onpu_recovery_is_halted(struct onpu_device *odev);
 u32 onpu_recovery_restarts(struct onpu_device *odev);
+bool onpu_recovery_is_stopped(struct onpu_device *odev);
 bool onpu_recovery_is_gone(struct onpu_device *odev);
 bool onpu_recovery_is_wedged(struct onpu_device *odev);
 struct workqueue_struct *onpu_recovery_wq(struct onpu_device *odev);

@@ -104,7 +104,12 @@ bool onpu_recovery_is_wedged(struct onpu_device *odev)
 	return false;
 }
 
-bool onpu_recovery_is_halted(struct onpu_device *odev)
+bool onpu_recovery_is_stopped(struct onpu_device *odev)
+{
+	return false;
+}
+
+bool onpu_recovery_is_gone(struct onpu_device *odev)
 {
 	return false;
 }

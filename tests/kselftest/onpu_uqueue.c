@@ -370,6 +370,41 @@ TEST_F_TIMEOUT(uq, a_packet_that_never_ends, 60)
 	uq_destroy(&other);
 }
 
+/* The card is pulled while an unmap waits for a packet: neither waits for the other. */
+TEST_F_TIMEOUT(uq, unbound_while_an_unmap_waits, 60)
+{
+	int before = onpu_set_timeout(60000), ret = 0, status;
+	char path[512], *name;
+	struct onpu_buf buf;
+	struct uq q;
+	pid_t pid;
+
+	ASSERT_GT(before, 0);
+	ASSERT_EQ(0, onpu_sysfs(self->env.fd, path, sizeof(path)));
+	name = strrchr(path, '/') + 1;
+	ASSERT_EQ(0, onpu_buf_new(&self->env, PAGE, DRM_ONPU_BO_SYSTEM, &buf));
+	ASSERT_EQ(0, uq_create(&self->env, &q, 4, DRM_ONPU_BO_SYSTEM, 0));
+	inject("hang-queue", number_on_card(&q));
+	for (int i = 0; i < 20 && !ret; i++) {
+		uq_signal(&q);
+		ret = uq_wait_for(&q, q.seq, 500000000);
+	}
+	EXPECT_EQ(-ETIME, ret);
+	pid = fork();
+	if (!pid) {
+		ret = onpu_unmap(self->env.fd, self->env.vm, buf.va, PAGE);
+		_exit(ret && ret != -ENODEV);
+	}
+	ASSERT_GT(pid, 0);
+	usleep(500000);
+	ASSERT_EQ(0, onpu_write_file("/sys/bus/pci/drivers/onpu/unbind", name));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	inject("clear", 0);
+	ASSERT_EQ(0, onpu_write_file("/sys/bus/pci/drivers/onpu/bind", name));
+	onpu_set_timeout((unsigned int)before);
+}
+
 /* A kill takes longer than the firmware waits, but a reset of the engine gets through. */
 TEST_F_TIMEOUT(uq, a_queue_that_does_not_stop, 60)
 {
