@@ -28,6 +28,7 @@
 
 #include <linux/delay.h>
 #include <linux/iosys-map.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -280,7 +281,8 @@ int onpu_ttm_init(struct onpu_device *odev)
 	int ret;
 
 	/* Where addresses are too narrow: pages within reach, not bounce buffers. */
-	if (dma_addressing_limited(drm->dev))
+	odev->tts.from_pool = dma_addressing_limited(drm->dev);
+	if (odev->tts.from_pool)
 		flags |= TTM_ALLOCATION_POOL_USE_DMA_ALLOC;
 
 	ret = ttm_device_init(&odev->ttm, &bo_ttm_funcs, drm->dev, drm->anon_inode->i_mapping,
@@ -390,6 +392,7 @@ void onpu_bo_destroy(struct ttm_buffer_object *tbo)
 	/* With it, perhaps, the reservation. */
 	if (bo->ext)
 		onpu_ext_free(bo->ext);
+	mem_cgroup_put(bo->memcg);
 	kfree(bo);
 }
 
@@ -571,6 +574,8 @@ static struct onpu_bo *bo_alloc(struct onpu_device *odev, u64 size, u32 flags,
 		bo->resv_obj = onpu_vm_resv_obj(vm);
 		drm_gem_object_get(bo->resv_obj);
 	}
+	if (!kernel)
+		bo->memcg = get_mem_cgroup_from_mm(current->mm);
 
 	/* Frees the object when it fails. */
 	ret = ttm_bo_init_reserved(&odev->ttm, &bo->ttm,

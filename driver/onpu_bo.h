@@ -47,6 +47,8 @@ struct onpu_bo {
 	 * shares, with a reference, or NULL
 	 */
 	struct drm_gem_object *resv_obj;
+	/** @memcg: memory cgroup of the creator, with a reference, or NULL */
+	struct mem_cgroup *memcg;
 	/** @ext: memory from elsewhere that it stands for, or NULL */
 	struct onpu_ext *ext;
 	/**

@@ -147,6 +147,8 @@ struct onpu_device {
 		struct list_head list;
 		/** @tts.gone: no more, for the card goes */
 		bool gone;
+		/** @tts.from_pool: TTM allocates the pages; constant */
+		bool from_pool;
 	} tts;
 
 	/** @room: looking for room for buffer objects, see onpu_place.c */

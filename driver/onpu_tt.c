@@ -4,11 +4,17 @@
 /**
  * DOC: Pages of buffer objects
  *
- * What stands behind a buffer object in system memory: pages of TTM's pool, which
- * the driver maps for the card in one piece, so that an IOMMU can make one range
- * of addresses of them; or memory from elsewhere (onpu_ext.c), which comes mapped.
- * Either way &ttm_tt.dma_address has the address of each page while it is
- * populated.
+ * What stands behind a buffer object in system memory: pages that the driver maps for
+ * the card in one piece, so that an IOMMU can make one range of addresses of them; or
+ * memory from elsewhere (onpu_ext.c), which comes mapped. Either way &ttm_tt.dma_address
+ * has the address of each page while it is populated.
+ *
+ * The pages are the driver's own, in blocks as large as there are, and charged to the
+ * memory cgroup of whoever created the object: its limit is met as -ENOMEM, nobody is
+ * killed for it. What has content already is not refused: objects that are evicted from
+ * card memory are not charged, since somebody else wants the room, and what comes back
+ * from swap space is if possible. Where the card does not reach all memory the pages are
+ * those of TTM's pool, which knows how to find them and charges nobody.
  *
  * When the card goes, its DMA mappings have to. The pages stay until the object is
  * freed, for another device may have those of an exported object mapped.
@@ -22,14 +28,18 @@
  */
 
 #include <linux/dma-mapping.h>
+#include <linux/gfp.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/scatterlist.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_prime.h>
 #include <drm/ttm/ttm_bo.h>
 #include <drm/ttm/ttm_device.h>
+#include <drm/ttm/ttm_placement.h>
 #include <drm/ttm/ttm_tt.h>
 
 #include "onpu_bo.h"
@@ -42,7 +52,9 @@
 struct onpu_tt {
 	/** @base: TTM part */
 	struct ttm_tt base;
-	/** @bo: the object */
+	/** @odev: card */
+	struct onpu_device *odev;
+	/** @bo: the object; the pages may outlive it */
 	struct onpu_bo *bo;
 	/** @sgt: the pages as mapped for the card, or NULL */
 	struct sg_table *sgt;
@@ -75,6 +87,7 @@ struct ttm_tt *onpu_tt_create(struct ttm_buffer_object *tbo, u32 page_flags)
 	otm = kzalloc(sizeof(*otm), GFP_KERNEL_ACCOUNT);
 	if (!otm)
 		return NULL;
+	otm->odev = to_onpu_device(tbo->base.dev);
 	otm->bo = ttm_to_onpu_bo(tbo);
 	INIT_LIST_HEAD(&otm->link);
 
@@ -124,14 +137,9 @@ static int tt_fill_addresses(const struct sg_table *sgt, dma_addr_t *addr, unsig
 	return n == pages ? 0 : -EINVAL;
 }
 
-static struct onpu_device *tt_device(struct onpu_tt *otm)
-{
-	return to_onpu_device(otm->bo->ttm.base.dev);
-}
-
 static void tt_unmap(struct onpu_tt *otm)
 {
-	struct device *dev = otm->bo->ttm.base.dev->dev;
+	struct device *dev = otm->odev->drm.dev;
 
 	kvfree(otm->base.dma_address);
 	otm->base.dma_address = NULL;
@@ -144,7 +152,7 @@ static void tt_unmap(struct onpu_tt *otm)
 /* From here on onpu_tt_unplug() may unmap it. */
 static int tt_enlist(struct onpu_tt *otm)
 {
-	struct onpu_device *odev = tt_device(otm);
+	struct onpu_device *odev = otm->odev;
 	int ret = 0;
 
 	mutex_lock(&odev->tts.lock);
@@ -159,7 +167,7 @@ static int tt_enlist(struct onpu_tt *otm)
 
 static int tt_map(struct onpu_tt *otm)
 {
-	struct drm_device *drm = otm->bo->ttm.base.dev;
+	struct drm_device *drm = &otm->odev->drm;
 	struct ttm_tt *tt = &otm->base;
 	dma_addr_t *addr;
 	int ret;
@@ -195,6 +203,95 @@ err_addr:
 	return ret;
 }
 
+/* --- pages --------------------------------------------------------------------------- */
+
+/* The first page of a block knows its order. */
+static void tt_free_blocks(struct ttm_tt *tt, unsigned long count)
+{
+	unsigned long i = 0;
+
+	while (i < count) {
+		struct page *page = tt->pages[i];
+		unsigned int order = page_private(page);
+
+		set_page_private(page, 0);
+		__free_pages(page, order);
+		memset(tt->pages + i, 0, sizeof(tt->pages[0]) << order);
+		i += 1ul << order;
+	}
+}
+
+/* A large block only where there is one: single pages are as good for the card. */
+static struct page *tt_alloc_block(gfp_t gfp, unsigned int order)
+{
+	if (order)
+		gfp |= __GFP_NOMEMALLOC | __GFP_NORETRY | __GFP_NOWARN;
+	if (order > PAGE_ALLOC_COSTLY_ORDER)
+		gfp &= ~__GFP_DIRECT_RECLAIM;
+
+	return alloc_pages(gfp, order);
+}
+
+static int tt_alloc_blocks(struct ttm_tt *tt, gfp_t gfp)
+{
+	unsigned int order = get_order(SZ_2M);
+	unsigned long i = 0, end;
+
+	while (i < tt->num_pages) {
+		struct page *page;
+
+		order = min_t(unsigned int, order, __fls(tt->num_pages - i));
+		page = tt_alloc_block(gfp, order);
+		if (!page && !order) {
+			tt_free_blocks(tt, i);
+			return -ENOMEM;
+		}
+		if (!page) {
+			order--;
+			continue;
+		}
+		set_page_private(page, order);
+		for (end = i + (1ul << order); i < end; i++)
+			tt->pages[i] = page++;
+	}
+
+	return 0;
+}
+
+static int tt_alloc_pages(struct onpu_tt *otm, const struct ttm_operation_ctx *ctx)
+{
+	const struct ttm_resource *res = otm->bo->ttm.resource;
+	struct ttm_tt *tt = &otm->base;
+	gfp_t gfp = GFP_HIGHUSER;
+	struct mem_cgroup *old;
+	int ret = -ENOMEM;
+
+	if (ctx->gfp_retry_mayfail)
+		gfp |= __GFP_RETRY_MAYFAIL;
+	if (tt->page_flags & TTM_TT_FLAG_ZERO_ALLOC)
+		gfp |= __GFP_ZERO;
+
+	if (!res || res->mem_type != TTM_PL_VRAM) {
+		old = set_active_memcg(otm->bo->memcg);
+		ret = tt_alloc_blocks(tt, gfp | __GFP_ACCOUNT | __GFP_RETRY_MAYFAIL);
+		set_active_memcg(old);
+		if (!(tt->page_flags & TTM_TT_FLAG_SWAPPED))
+			return ret;
+	}
+
+	return ret ? tt_alloc_blocks(tt, gfp) : 0;
+}
+
+static void tt_free_pages(struct ttm_device *bdev, struct ttm_tt *tt)
+{
+	if (to_onpu_tt(tt)->odev->tts.from_pool)
+		ttm_pool_free(&bdev->pool, tt);
+	else
+		tt_free_blocks(tt, tt->num_pages);
+}
+
+/* --- what TTM calls -------------------------------------------------------------------- */
+
 /**
  * onpu_tt_populate() - get pages and map them for the card
  * @bdev: TTM device
@@ -211,13 +308,14 @@ int onpu_tt_populate(struct ttm_device *bdev, struct ttm_tt *tt, struct ttm_oper
 	if (tt_is_external(tt))
 		return tt_fill_addresses(tt->sg, tt->dma_address, tt->num_pages);
 
-	ret = ttm_pool_alloc(&bdev->pool, tt, ctx);
+	ret = otm->odev->tts.from_pool ? ttm_pool_alloc(&bdev->pool, tt, ctx) :
+					 tt_alloc_pages(otm, ctx);
 	if (ret)
 		return ret;
 
 	ret = tt_map(otm);
 	if (ret)
-		ttm_pool_free(&bdev->pool, tt);
+		tt_free_pages(bdev, tt);
 	return ret;
 }
 
@@ -229,7 +327,7 @@ int onpu_tt_populate(struct ttm_device *bdev, struct ttm_tt *tt, struct ttm_oper
 void onpu_tt_unpopulate(struct ttm_device *bdev, struct ttm_tt *tt)
 {
 	struct onpu_tt *otm = to_onpu_tt(tt);
-	struct onpu_device *odev = tt_device(otm);
+	struct onpu_device *odev = otm->odev;
 
 	if (tt_is_external(tt))
 		return;
@@ -240,7 +338,7 @@ void onpu_tt_unpopulate(struct ttm_device *bdev, struct ttm_tt *tt)
 		tt_unmap(otm);
 	}
 	mutex_unlock(&odev->tts.lock);
-	ttm_pool_free(&bdev->pool, tt);
+	tt_free_pages(bdev, tt);
 }
 
 /**

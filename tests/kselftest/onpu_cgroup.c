@@ -96,4 +96,82 @@ TEST_F_TIMEOUT(cgroup, buffer_objects, 60)
 	EXPECT_GE(with - before, 2000 * 512);
 }
 
+/* Pages of buffer objects count for who created them. */
+TEST_F_TIMEOUT(cgroup, system_memory, 60)
+{
+	int64_t before = charged(), with, after;
+	uint32_t handle;
+
+	ASSERT_EQ(0, onpu_bo_create(self->fd, MIB(16), DRM_ONPU_BO_SYSTEM, 0, &handle));
+	with = charged();
+	ASSERT_EQ(0, onpu_bo_close(self->fd, handle));
+	for (int i = 0; i < 500 && charged() > with - (int64_t)MIB(15); i++)
+		usleep(10000);
+	after = charged();
+	TH_LOG("%lld KiB, with 16 MiB %lld, without %lld", (long long)before >> 10,
+	       (long long)with >> 10, (long long)after >> 10);
+	EXPECT_GE(with - before, (int64_t)MIB(16));
+	EXPECT_LE(after, with - (int64_t)MIB(15));
+}
+
+static int set_max(int64_t bytes)
+{
+	char text[32] = "max";
+
+	if (bytes)
+		snprintf(text, sizeof(text), "%lld", (long long)bytes);
+	return onpu_write_file(GROUP "/memory.max", text);
+}
+
+/* One at its limit gets no more, lives on, and others do. */
+TEST_F_TIMEOUT(cgroup, system_memory_has_a_limit, 60)
+{
+	uint32_t handle, count = 0;
+	char text[32];
+	int ret = 0, fd;
+
+	ASSERT_EQ(0, set_max(charged() + (int64_t)MIB(24)));
+	while (!ret && count < 64) {
+		ret = onpu_bo_create(self->fd, MIB(2), DRM_ONPU_BO_SYSTEM, 0, &handle);
+		count += !ret;
+	}
+	EXPECT_EQ(-ENOMEM, ret);
+	EXPECT_LE(8, count);
+	EXPECT_GE(12, count);
+	/* The same process, outside. */
+	snprintf(text, sizeof(text), "%d", getpid());
+	ASSERT_EQ(0, onpu_write_file(ROOT "/cgroup.procs", text));
+	fd = onpu_open();
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(0, onpu_bo_create(fd, MIB(32), DRM_ONPU_BO_SYSTEM, 0, &handle));
+	close(fd);
+	ASSERT_EQ(0, onpu_write_file(GROUP "/cgroup.procs", text));
+	ASSERT_EQ(0, set_max(0));
+	EXPECT_EQ(0, onpu_bo_create(self->fd, MIB(2), DRM_ONPU_BO_SYSTEM, 0, &handle));
+}
+
+/* Card memory can be had from one who is at its limit: what is evicted is not charged. */
+TEST_F_TIMEOUT(cgroup, eviction_is_not_refused, 60)
+{
+	struct drm_onpu_bo_advise advise = { .advice = DRM_ONPU_ADVISE_EVICT };
+	struct drm_onpu_bo_info info = { 0 };
+	volatile uint32_t *data;
+	uint32_t handle;
+
+	ASSERT_EQ(0, onpu_bo_create(self->fd, MIB(16), DRM_ONPU_BO_VRAM, 0, &handle));
+	data = onpu_bo_map(self->fd, handle, MIB(16));
+	ASSERT_NE(NULL, data);
+	data[0] = 4711;
+	data[MIB(16) / 4 - 1] = 815;
+	ASSERT_EQ(0, set_max(charged() + (int64_t)MIB(4)));
+	advise.handle = handle;
+	ASSERT_EQ(0, onpu_ioctl(self->fd, DRM_IOCTL_ONPU_BO_ADVISE, &advise));
+	info.handle = handle;
+	ASSERT_EQ(0, onpu_ioctl(self->fd, DRM_IOCTL_ONPU_BO_INFO, &info));
+	EXPECT_EQ(DRM_ONPU_REGION_SYSTEM, info.region);
+	EXPECT_EQ(4711, data[0]);
+	EXPECT_EQ(815, data[MIB(16) / 4 - 1]);
+	ASSERT_EQ(0, set_max(0));
+}
+
 TEST_HARNESS_MAIN
