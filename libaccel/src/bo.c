@@ -3,7 +3,8 @@
  * A kernel buffer object bound at an address of a context: what buffers and command
  * memory are made of. At least one page behind each stays unmapped, so that the card
  * faults when it runs over the end. From 2 MiB on, addresses are aligned to 2 MiB, so
- * that the driver can use the card's large pages.
+ * that the driver can use the card's large pages; those of the process's memory are as far behind such a
+ * border as its own, because the large pages that it may be made of begin there.
  *
  * Its memory is the driver's, a dma-buf's, or the process's own; a view is another bo's. The kernel gives a dma-buf one
  * handle in an open device, however often it is imported; so handles of what can be a dma-buf are
@@ -89,14 +90,15 @@ static int bind(struct bo *bo, uint32_t type, uint32_t flags)
 static int reserve_range(struct bo *bo)
 {
 	struct accel_context *context = bo->context;
+	bool huge = bo->size >= HUGE_SIZE;
+	uint64_t phase = huge && bo->borrowed ? (uintptr_t)bo->pointer % HUGE_SIZE : 0;
 
 	pthread_mutex_lock(&context->lock);
-	bo->range = va_alloc(&context->va, bo->size + PAGE_SIZE,
-			     bo->size >= HUGE_SIZE ? HUGE_SIZE : PAGE_SIZE);
+	bo->range = va_alloc(&context->va, phase + bo->size + PAGE_SIZE, huge ? HUGE_SIZE : PAGE_SIZE);
 	pthread_mutex_unlock(&context->lock);
 	if (!bo->range)
 		return fail(-ENOMEM, "no %" PRIu64 " bytes of address space left", bo->size);
-	bo->va = bo->range->start;
+	bo->va = bo->range->start + phase;
 	return 0;
 }
 

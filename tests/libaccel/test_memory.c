@@ -291,6 +291,28 @@ static uint32_t *pages(unsigned int count)
 	return p;
 }
 
+/* Large pages of the process may be large pages of the card: both begin at the same places. */
+static void registered_large(void **state)
+{
+	enum { HUGE = 2 << 20, SIZE = 3 * HUGE + 5 * 4096 };
+	struct fixture *f = *state;
+	char *memory = (char *)pages(SIZE / PAGE + 8);
+
+	for (unsigned int page = 0; page < 8; page += 3) {
+		uint32_t *words = (uint32_t *)(void *)(memory + page * PAGE);
+		struct accel_buffer *buffer;
+
+		ok(accel_host_register(f->context, words, SIZE, 0, &buffer));
+		assert_int_equal(accel_buffer_address(buffer) % HUGE, (uintptr_t)words % HUGE);
+		ok(accel_fill(f->queue, buffer, 0, SIZE, page + 1));
+		for (size_t i = 0; i < SIZE / 4; i += 1023)
+			assert_int_equal(words[i], page + 1);
+		assert_int_equal(words[SIZE / 4 - 1], page + 1);
+		accel_buffer_destroy(buffer);
+	}
+	munmap(memory, SIZE + 8 * PAGE);
+}
+
 static void registered(void **state)
 {
 	struct fixture *f = *state;
@@ -654,6 +676,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(purgeable_is_not_used, setup, teardown),
 		cmocka_unit_test_setup_teardown(advice_errors, setup, teardown),
 		cmocka_unit_test_setup_teardown(registered, setup, teardown),
+		cmocka_unit_test_setup_teardown(registered_large, setup, teardown),
 		cmocka_unit_test_setup_teardown(registered_anywhere, setup, teardown),
 		cmocka_unit_test_setup_teardown(register_errors, setup, teardown),
 #ifdef ACCEL_TEST_FAKE
