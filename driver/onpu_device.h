@@ -239,6 +239,15 @@ struct onpu_file {
 	atomic64_t busy_shown;
 	/** @jobs: jobs of this file that ended */
 	atomic64_t jobs;
+	/** @guilt: queues of this file that died by what they did themselves */
+	struct {
+		/** @guilt.hangs: a job or packet ran too long */
+		atomic64_t hangs;
+		/** @guilt.faults: an access was refused */
+		atomic64_t faults;
+		/** @guilt.errors: a packet, descriptor or producer index was malformed */
+		atomic64_t errors;
+	} guilt;
 };
 
 /*

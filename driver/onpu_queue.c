@@ -271,6 +271,19 @@ int onpu_queue_create_on_card(struct onpu_queue *queue)
 	return ret;
 }
 
+/* What the owner finds in fdinfo, also when it has destroyed the queue. */
+static void onpu_queue_count_guilt(struct onpu_queue *queue, const struct onpu_queue_death *death)
+{
+	struct onpu_file *ofile = queue->ofile;
+
+	if (death->flags & DRM_ONPU_QUEUE_TIMEDOUT)
+		atomic64_inc(&ofile->guilt.hangs);
+	else if (death->flags & DRM_ONPU_QUEUE_FAULT)
+		atomic64_inc(&ofile->guilt.faults);
+	else if (death->flags & DRM_ONPU_QUEUE_BAD_PACKET || death->error == ONPU_ERR_RING)
+		atomic64_inc(&ofile->guilt.errors);
+}
+
 /**
  * onpu_queue_mark_dead() - a queue takes no more jobs
  * @queue: queue
@@ -303,6 +316,9 @@ bool onpu_queue_mark_dead(struct onpu_queue *queue, const struct onpu_queue_deat
 	}
 	spin_unlock_irqrestore(&queue->fences.lock, flags);
 
+	/* Before anybody is told of the death. */
+	if (first)
+		onpu_queue_count_guilt(queue, death);
 	wake_up_all(&queue->jobs.wait);
 	onpu_irq_notify(queue);
 	if (first && queue->uqueue && kref_get_unless_zero(&queue->active))
@@ -1270,8 +1286,39 @@ static u64 onpu_queue_file_running_ns(struct onpu_file *ofile)
 	return ns;
 }
 
+static void onpu_queue_show_counts(struct drm_printer *p, struct onpu_file *ofile)
+{
+	u32 vms = 0, queues = 0, user = 0, dead = 0;
+	struct onpu_queue *queue;
+	unsigned long id;
+	void *vm;
+
+	xa_lock(&ofile->vms);
+	xa_for_each(&ofile->vms, id, vm)
+		vms++;
+	xa_unlock(&ofile->vms);
+
+	/* As above: each is active as long as the lock is held. */
+	xa_lock(&ofile->queues);
+	xa_for_each(&ofile->queues, id, queue) {
+		queues++;
+		user += !!queue->uqueue;
+		dead += onpu_queue_is_dead(queue);
+	}
+	xa_unlock(&ofile->queues);
+
+	drm_printf(p, "onpu-contexts:\t%u\n", vms);
+	drm_printf(p, "onpu-queues:\t%u\n", queues);
+	drm_printf(p, "onpu-user-queues:\t%u\n", user);
+	drm_printf(p, "onpu-dead-queues:\t%u\n", dead);
+	drm_printf(p, "onpu-jobs:\t%lld\n", atomic64_read(&ofile->jobs));
+	drm_printf(p, "onpu-hangs:\t%lld\n", atomic64_read(&ofile->guilt.hangs));
+	drm_printf(p, "onpu-faults:\t%lld\n", atomic64_read(&ofile->guilt.faults));
+	drm_printf(p, "onpu-errors:\t%lld\n", atomic64_read(&ofile->guilt.errors));
+}
+
 /**
- * onpu_queue_show_fdinfo() - print the engine lines of fdinfo
+ * onpu_queue_show_fdinfo() - print the engine lines of fdinfo, and those of queues
  * @p: printer
  * @ofile: file
  *
@@ -1292,6 +1339,7 @@ void onpu_queue_show_fdinfo(struct drm_printer *p, struct onpu_file *ofile)
 
 	drm_printf(p, "drm-engine-matmul:\t%lld ns\n", ns);
 	drm_printf(p, "drm-engine-capacity-matmul:\t%u\n", ofile->odev->caps.slots);
+	onpu_queue_show_counts(p, ofile);
 }
 
 /**

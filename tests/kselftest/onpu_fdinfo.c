@@ -158,4 +158,50 @@ TEST_F(fdinfo, capacity_is_the_number_of_slots)
 	EXPECT_EQ(onpu_device(self->env.fd).slots, (uint32_t)atoi(out));
 }
 
+TEST_F(fdinfo, contexts_and_queues)
+{
+	int fd = self->env.fd, other = onpu_open();
+	uint32_t vm, queue;
+
+	EXPECT_EQ(0, onpu_fdinfo_number(other, "onpu-contexts"));
+	EXPECT_EQ(0, onpu_fdinfo_number(other, "onpu-queues"));
+	EXPECT_EQ(1, onpu_fdinfo_number(fd, "onpu-contexts"));
+	EXPECT_EQ(1, onpu_fdinfo_number(fd, "onpu-queues"));
+	EXPECT_EQ(0, onpu_fdinfo_number(fd, "onpu-user-queues"));
+	EXPECT_EQ(0, onpu_fdinfo_number(fd, "onpu-dead-queues"));
+	EXPECT_EQ(0, onpu_fdinfo_number(fd, "onpu-jobs"));
+	ASSERT_EQ(0, onpu_vm_create(fd, &vm));
+	ASSERT_EQ(0, onpu_queue_create(fd, vm, DRM_ONPU_PRIORITY_MEDIUM, &queue));
+	EXPECT_EQ(2, onpu_fdinfo_number(fd, "onpu-contexts"));
+	EXPECT_EQ(2, onpu_fdinfo_number(fd, "onpu-queues"));
+	for (int i = 0; i < 3; i++)
+		ASSERT_EQ(0, onpu_run_one(&self->env, pkt_nop()));
+	EXPECT_EQ(3, onpu_fdinfo_number(fd, "onpu-jobs"));
+	ASSERT_EQ(0, onpu_queue_destroy(fd, queue));
+	ASSERT_EQ(0, onpu_vm_destroy(fd, vm));
+	EXPECT_EQ(1, onpu_fdinfo_number(fd, "onpu-contexts"));
+	EXPECT_EQ(1, onpu_fdinfo_number(fd, "onpu-queues"));
+	EXPECT_EQ(0, onpu_fdinfo_number(other, "onpu-jobs"));
+	close(other);
+}
+
+TEST_F(fdinfo, who_is_guilty)
+{
+	int fd = self->env.fd, other = onpu_open();
+
+	/* Nothing is mapped there. */
+	EXPECT_EQ(-EFAULT, onpu_run_one(&self->env, pkt_fill(0x7000000000ull, 64, 0)));
+	EXPECT_EQ(1, onpu_fdinfo_number(fd, "onpu-faults"));
+	EXPECT_EQ(1, onpu_fdinfo_number(fd, "onpu-dead-queues"));
+	EXPECT_EQ(0, onpu_fdinfo_number(fd, "onpu-errors"));
+	ASSERT_EQ(0, onpu_env_new_queue(&self->env));
+	EXPECT_EQ(0, onpu_fdinfo_number(fd, "onpu-dead-queues"));
+	EXPECT_EQ(-EINVAL, onpu_run_one(&self->env, pkt_op(0xee)));
+	EXPECT_EQ(1, onpu_fdinfo_number(fd, "onpu-faults"));
+	EXPECT_EQ(1, onpu_fdinfo_number(fd, "onpu-errors"));
+	EXPECT_EQ(0, onpu_fdinfo_number(fd, "onpu-hangs"));
+	EXPECT_EQ(0, onpu_fdinfo_number(other, "onpu-faults"));
+	close(other);
+}
+
 TEST_HARNESS_MAIN

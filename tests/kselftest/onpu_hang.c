@@ -63,6 +63,8 @@ TEST_F_TIMEOUT(hang, a_hung_job_kills_its_queue, 60)
 	EXPECT_EQ(DRM_ONPU_QUEUE_DEAD | DRM_ONPU_QUEUE_TIMEDOUT, state.flags);
 	EXPECT_EQ(1, state.jobs_submitted);
 	EXPECT_EQ(1, state.jobs_completed);
+	EXPECT_EQ(1, onpu_fdinfo_number(self->env.fd, "onpu-hangs"));
+	EXPECT_EQ(0, onpu_fdinfo_number(self->other.fd, "onpu-hangs"));
 	EXPECT_EQ(-ECANCELED, onpu_submit(self->env.fd, self->env.queue, self->env.cmd.va, 1, 0, 0));
 	/* The address space lives on. */
 	ASSERT_EQ(0, onpu_env_new_queue(&self->env));

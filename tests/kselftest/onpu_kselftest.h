@@ -715,6 +715,25 @@ static inline int onpu_run_one(struct onpu_env *env, struct onpu_packet packet)
 	return onpu_run(env);
 }
 
+/* A plain number in the fdinfo of the file; -1 if there is no such line. */
+static inline int64_t onpu_fdinfo_number(int fd, const char *key)
+{
+	char path[64], text[4096], *line;
+	size_t length = strlen(key);
+	int64_t number;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	if (onpu_read_file(path, text, sizeof(text)))
+		return -1;
+	for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		if (strncmp(line, key, length) || line[length] != ':')
+			continue;
+		number = strtoll(line + length + 1, &line, 10);
+		return *line ? -1 : number;
+	}
+	return -1;
+}
+
 /* ---- module parameters ------------------------------------------------- */
 
 #define ONPU_PARAM(name) "/sys/module/onpu/parameters/" name
