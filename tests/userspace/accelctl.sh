@@ -11,6 +11,8 @@ json 3 error.code=no-device devices -- list
 json 3 error.code=no-device -- info
 json 3 error.code=no-device -- selftest
 json 3 error.code=no-device -- bench matmul
+json 3 error.code=no-device -- ps
+json 3 error.code=no-device -- monitor --count 1
 text 3 "no card in this machine" list
 
 # with NAME=VALUE json|text ...: the same with this in the environment.
@@ -34,6 +36,12 @@ json 0 tests.10.verdict=pass failed=0 -- selftest
 text 0 "All 11 tests passed" selftest 1
 json 0 check.wrong=0 result.card.ops=2000000 -- bench matmul -s 100 --check=full --iterations 2
 with ACCEL_QUEUES=kernel json 0 check.wrong=0 -- bench matmul --type int8 -s 30 --check=full --iterations 2
+text 3 "each process has such cards of its own" ps
+json 3 error.code=no-device -- monitor --count 1
+with ACCEL_VISIBLE_DEVICES=1 json 0 devices.0.pci_address=fffe:00:01.0 devices.0.index=0 devices.1=null -- list
+with ACCEL_VISIBLE_DEVICES= text 3 "ACCEL_VISIBLE_DEVICES leaves no card" info
+with ACCEL_VISIBLE_DEVICES=2 json 3 error.code=no-device -- list
+with ACCEL_VISIBLE_DEVICES=x json 4 error.code=device-error -- list
 with ACCEL_DEVICE=model:0 json 3 error.code=no-device -- info
 with ACCEL_DEVICE=modem json 4 error.code=device-error -- list
 unset ACCEL_DEVICE

@@ -34,13 +34,23 @@ enum status {
 /* Options that a command may have, the common ones and an end mark included. */
 #define OPTIONS_MAX 64
 
+/* What ps and monitor are to show, and how often. */
+struct watch {
+	bool all;		/* also who has nothing but an open node */
+	bool batch;		/* no control of the terminal */
+	unsigned int interval_ms;
+	unsigned int count;	/* reports; 0: without end */
+};
+
 /* One run of the program. */
 struct ctl {
 	const struct command *command;
 	bool json;
 	const char *device;	/* as given, or NULL */
 	unsigned int timeout;	/* seconds */
+	bool tty;		/* standard output is a terminal */
 	struct bench bench;
+	struct watch watch;
 	struct json_object *doc;
 };
 
@@ -50,6 +60,11 @@ struct command {
 	const char *usage;	/* what follows the name */
 	const char *options;	/* help text of its own options */
 	unsigned int timeout;	/* default, seconds */
+	/*
+	 * It goes on telling until it is interrupted: what it prints goes out at once, and the timeout is that of each
+	 * report. With --json it prints documents by itself, each on a line.
+	 */
+	bool streams;
 	const struct option *long_options;	/* its own, val from 1000; or NULL */
 	/* Takes an option of its own; STATUS_OK, or fails. */
 	enum status (*option)(struct ctl *ctl, int value, const char *argument);
@@ -58,7 +73,14 @@ struct command {
 	enum status (*run)(struct ctl *ctl);
 };
 
-extern const struct command command_list, command_info, command_memory, command_selftest, command_bench;
+extern const struct command command_list, command_info, command_memory, command_ps, command_monitor,
+	command_selftest, command_bench;
+
+/* ---- main.c ---- */
+
+struct json_object *new_document(const char *command);
+/* The document with its status; one_line: on one line. */
+void print_document(struct json_object *doc, enum status status, bool one_line);
 
 /* ---- output.c ---- */
 
@@ -124,8 +146,21 @@ struct card {
 	struct accel_device_info info;
 };
 
-/* All cards by PCI address; returns their number, or -status. The caller frees *cards. */
+/*
+ * The cards of this machine by PCI address, as far as ACCEL_VISIBLE_DEVICES leaves them; returns their number, or
+ * -status. The caller frees *cards.
+ */
 int find_cards(struct ctl *ctl, struct card **cards);
+/* The same that complains to nobody: -errno. */
+int scan_cards(struct card **cards);
+/* Whether somebody means this card by that name. */
+bool card_is_named(const struct card *card, const char *name);
+/* The card that the user asked for, or all, of which there is one at least. The caller frees *cards. */
+enum status wanted_cards(struct ctl *ctl, struct card **cards, unsigned int *count);
+/* Fails if the cards are models inside this process, of which nobody else knows. */
+enum status need_shared_cards(struct ctl *ctl);
+/* Says that there is none. */
+enum status no_card(struct ctl *ctl);
 /* The card that the user asked for, or the first. */
 enum status choose_card(struct ctl *ctl, struct card *card);
 /* Opens it, with errors as the exit status wants them. */

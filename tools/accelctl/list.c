@@ -86,7 +86,7 @@ static enum status run_list(struct ctl *ctl)
 	list_json(ctl, cards, count);
 	list_text(ctl, cards, count);
 	free(cards);
-	return count ? STATUS_OK : error(ctl, STATUS_NO_DEVICE, "no card in this machine");
+	return count ? STATUS_OK : no_card(ctl);
 }
 
 static enum status no_arguments(struct ctl *ctl, int count, char **arguments)

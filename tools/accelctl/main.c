@@ -4,7 +4,8 @@
  *
  * Arguments are checked here; the work is done in a child process. The parent touches
  * no card: when the child has not finished by the deadline, or died, the parent says so, in
- * JSON if that was asked for, and ends. So no dead card can make accelctl hang.
+ * JSON if that was asked for, and ends. So no dead card can make accelctl hang. Of a command that goes on
+ * telling (monitor) the parent passes on what it says, and each report has a deadline.
  */
 #define _GNU_SOURCE
 #include "accelctl.h"
@@ -24,7 +25,8 @@
 #define VERSION_TEXT "accelctl 0.1.0"
 
 static const struct command *const commands[] = {
-	&command_list, &command_info, &command_memory, &command_selftest, &command_bench,
+	&command_list, &command_info, &command_memory, &command_ps, &command_monitor, &command_selftest,
+	&command_bench,
 };
 
 static const char common_options[] =
@@ -37,7 +39,7 @@ static const char exit_text[] =
 	"\nExit status: 0 ok, 1 check failed, 2 usage, 3 no device, 4 device error, 5 timeout,\n"
 	"6 driver not bound, 7 permission denied.\n";
 
-static struct json_object *new_document(const char *command)
+struct json_object *new_document(const char *command)
 {
 	struct json_object *doc = json_object_new_object();
 	struct json_object *schema = json_object_new_object();
@@ -49,21 +51,22 @@ static struct json_object *new_document(const char *command)
 	return doc;
 }
 
-static void print_document(struct json_object *doc, enum status status)
+void print_document(struct json_object *doc, enum status status, bool one_line)
 {
+	int form = one_line ? JSON_C_TO_STRING_PLAIN : JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED;
+
 	add_text(doc, "status", status_name(status));
 	add_int(doc, "exit_status", status);
 	if (!json_object_object_get_ex(doc, "error", NULL))
 		add_text(doc, "error", NULL);
-	puts(json_object_to_json_string_ext(doc, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-					    JSON_C_TO_STRING_NOSLASHESCAPE));
+	puts(json_object_to_json_string_ext(doc, form | JSON_C_TO_STRING_NOSLASHESCAPE));
 }
 
 /* Ends a run that did not get as far as the child. */
 static int finish(struct ctl *ctl, enum status status)
 {
 	if (ctl->json)
-		print_document(ctl->doc, status);
+		print_document(ctl->doc, status, ctl->command && ctl->command->streams);
 	json_object_put(ctl->doc);
 	return fflush(stdout) ? (int)STATUS_DEVICE : (int)status;
 }
@@ -114,14 +117,18 @@ static int version(struct ctl *ctl)
 
 static int run_child(struct ctl *ctl, int out)
 {
+	bool streams = ctl->command->streams;
 	enum status status;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (streams && dup2(out, STDOUT_FILENO) < 0)
+		return STATUS_DEVICE;
 	status = ctl->command->run(ctl);
 	if (ctl->json) {	/* all of it or nothing */
 		if (dup2(out, STDOUT_FILENO) < 0)
 			return STATUS_DEVICE;
-		print_document(ctl->doc, status);
+		if (!streams || status)
+			print_document(ctl->doc, status, streams);
 	}
 	if (fflush(stdout))
 		status = STATUS_DEVICE;
@@ -180,6 +187,18 @@ static bool reap(pid_t child, int64_t deadline, int *status)
 	}
 }
 
+/* How a child has ended that is late or that nobody killed; else what it was. */
+static int child_failed(struct ctl *ctl, bool late, int status)
+{
+	enum status result = late ? STATUS_TIMEOUT : STATUS_DEVICE;
+
+	if (late)
+		error(ctl, result, "no answer in %u s: the card or its driver is unresponsive", ctl->timeout);
+	else
+		error(ctl, result, "%s died of signal %d", ctl->command->name, WTERMSIG(status));
+	return finish(ctl, result);
+}
+
 static int supervise(struct ctl *ctl, pid_t child, int in)
 {
 	int64_t deadline = now_ms() + (int64_t)ctl->timeout * 1000;
@@ -191,15 +210,8 @@ static int supervise(struct ctl *ctl, pid_t child, int in)
 	if (late)
 		kill(child, SIGKILL);	/* it may be beyond that: not waited for */
 	if (late || !WIFEXITED(status)) {
-		enum status result = late ? STATUS_TIMEOUT : STATUS_DEVICE;
-
 		free(text.data);
-		if (late)
-			error(ctl, result, "no answer in %u s: the card or its driver is unresponsive",
-			      ctl->timeout);
-		else
-			error(ctl, result, "%s died of signal %d", ctl->command->name, WTERMSIG(status));
-		return finish(ctl, result);
+		return child_failed(ctl, late, status);
 	}
 	if (text.size && fwrite(text.data, 1, text.size, stdout) != text.size)
 		status = STATUS_DEVICE << 8;
@@ -208,12 +220,125 @@ static int supervise(struct ctl *ctl, pid_t child, int in)
 	return fflush(stdout) ? (int)STATUS_DEVICE : WEXITSTATUS(status);
 }
 
+/* ---- a child that goes on telling ---- */
+
+/* After an interruption the child has so long to finish its report. */
+#define LAST_REPORT_MS	1000
+
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int number)
+{
+	(void)number;
+	interrupted = 1;
+}
+
+/* Signals that end it; blocked but while the parent waits. The child takes them when it likes to (sigtimedwait()). */
+static void catch_signals(sigset_t *before)
+{
+	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
+	const struct sigaction action = { .sa_handler = interrupt };
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		sigaddset(&set, numbers[i]);
+		sigaction(numbers[i], &action, NULL);
+	}
+	sigprocmask(SIG_BLOCK, &set, before);
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		sigdelset(before, numbers[i]);
+}
+
+/* Passes on what the child has said: whole lines, as a document that is cut off is none. */
+static bool pass_on(struct text *text, bool all)
+{
+	const char *end = text->size ? memrchr(text->data, '\n', text->size) : NULL;
+	size_t size = all ? text->size : end ? (size_t)(end - text->data) + 1 : 0;
+
+	if (!size)
+		return true;
+	if (fwrite(text->data, 1, size, stdout) != size || fflush(stdout))
+		return false;
+	text->size -= size;
+	memmove(text->data, text->data + size, text->size);
+	return true;
+}
+
+enum stream { STREAM_END, STREAM_LATE, STREAM_BROKEN };
+
+/* Passes on what the child says, until it ends, says nothing for too long, or nobody listens. */
+static enum stream pass_all(struct ctl *ctl, pid_t child, int in, const sigset_t *mask, struct text *text)
+{
+	int64_t patience = (int64_t)ctl->timeout * 1000 + ctl->watch.interval_ms;
+	int64_t deadline = now_ms() + patience;
+	bool told = false;
+
+	for (;;) {
+		struct pollfd wait = { .fd = in, .events = POLLIN };
+		int64_t left = deadline - now_ms();
+		struct timespec time = { left / 1000, left % 1000 * 1000000 };
+		ssize_t length;
+
+		if (left <= 0)
+			return STREAM_LATE;
+		if (ppoll(&wait, 1, &time, mask) <= 0) {
+			if (interrupted && !told) {
+				told = true;
+				kill(child, SIGTERM);
+				deadline = now_ms() + LAST_REPORT_MS;
+			}
+			continue;
+		}
+		text->data = realloc(text->data, text->size + 4096);
+		if (!text->data)
+			abort();
+		length = read(in, text->data + text->size, 4096);
+		if (length < 0 && errno == EINTR)
+			continue;
+		if (length <= 0)
+			return pass_on(text, !ctl->json) ? STREAM_END : STREAM_BROKEN;
+		text->size += (size_t)length;
+		if (!pass_on(text, !ctl->json))
+			return STREAM_BROKEN;
+		if (!told)
+			deadline = now_ms() + patience;
+	}
+}
+
+static int supervise_stream(struct ctl *ctl, pid_t child, int in, const sigset_t *mask)
+{
+	struct text text = { NULL, 0 };
+	enum stream stream = pass_all(ctl, child, in, mask, &text);
+	bool late = stream == STREAM_LATE;
+	int status = 0;
+
+	free(text.data);
+	if (stream != STREAM_END || !reap(child, now_ms() + LAST_REPORT_MS, &status)) {
+		kill(child, SIGKILL);	/* it may be beyond that: not waited for */
+		if (!interrupted)
+			late = late || stream == STREAM_END;
+	}
+	if (interrupted || stream == STREAM_BROKEN) {
+		json_object_put(ctl->doc);
+		return interrupted ? (int)STATUS_OK : (int)STATUS_DEVICE;
+	}
+	if (late || !WIFEXITED(status))
+		return child_failed(ctl, late, status);
+	json_object_put(ctl->doc);
+	return WEXITSTATUS(status);
+}
+
 static int run(struct ctl *ctl)
 {
+	sigset_t mask;
 	int pipes[2];
 	pid_t child;
 
 	fflush(NULL);
+	ctl->tty = isatty(STDOUT_FILENO);
+	if (ctl->command->streams)
+		catch_signals(&mask);
 	if (pipe2(pipes, O_CLOEXEC) || (child = fork()) < 0) {
 		error(ctl, STATUS_DEVICE, "cannot start a process: %s", strerror(errno));
 		return finish(ctl, STATUS_DEVICE);
@@ -223,6 +348,8 @@ static int run(struct ctl *ctl)
 		return run_child(ctl, pipes[1]);
 	}
 	close(pipes[1]);
+	if (ctl->command->streams)
+		return supervise_stream(ctl, child, pipes[0], &mask);
 	return supervise(ctl, child, pipes[0]);
 }
 
@@ -351,12 +478,11 @@ int main(int argc, char **argv)
 	struct ctl ctl = {
 		.json = wants_json(argc, argv),
 		.bench = { .iterations = 10, .seed = 1, .memory = ACCEL_BUFFER_CARD },
+		.watch = { .interval_ms = 1000 },
 	};
 	const char *name = NULL;
 	int at;
 
-	/* It is about all cards of the machine, whichever programs may use. */
-	unsetenv("ACCEL_VISIBLE_DEVICES");
 	accel_plan_config_init(&ctl.bench.plan);
 	for (at = 1; at < argc; at++) {
 		if (strcmp(argv[at], "--json") && strcmp(argv[at], "-j")) {

@@ -2,161 +2,26 @@
 /*
  * accelctl memory: memory of each card, and who has it.
  *
- * A card is asked through an open node, which is closed before processes are looked at.
- *
- * Processes are found as the kernel's drm-usage-stats has it: every open node of a card has
- * lines in /proc/PID/fdinfo/FD. Descriptors that are one client (after dup() or in a thread)
- * count once; a client that several processes have open is shown for each of them.
+ * A card is asked through an open node, which is closed before processes are looked at. A client that
+ * several processes have open is shown for each of them.
  */
 #include "accelctl.h"
+#include "clients.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum region { REGION_VRAM, REGION_SYSTEM, REGIONS };
-enum figure { FIGURE_TOTAL, FIGURE_SHARED, FIGURE_RESIDENT, FIGURE_ACTIVE, FIGURE_PURGEABLE, FIGURES };
-
-static const char *const region_names[] = { "vram", "system" };
-static const char *const figure_names[] = { "total", "shared", "resident", "active", "purgeable" };
-
-/* What one client has, by its fdinfo. */
-struct client {
-	char driver[16];
-	char address[16];
-	uint64_t id;
-	uint64_t bytes[REGIONS][FIGURES];
-};
-
 /* What a process has on a card. */
 struct process {
 	int pid;
-	char name[32];
-	char address[16];
+	const char *name, *address;
 	unsigned int clients;
 	uint64_t pinned;	/* of the process, for all devices */
 	uint64_t bytes[REGIONS][FIGURES];
 };
-
-struct processes {
-	struct process *list;
-	unsigned int count;
-	unsigned int unreadable;	/* of other users */
-};
-
-/* "12 KiB" and the like. */
-static uint64_t parse_size(const char *text)
-{
-	char *end;
-	uint64_t value = strtoull(text, &end, 10);
-
-	while (*end == ' ')
-		end++;
-	if (!strncmp(end, "KiB", 3))
-		return value << 10;
-	if (!strncmp(end, "MiB", 3))
-		return value << 20;
-	if (!strncmp(end, "GiB", 3))
-		return value << 30;
-	return value;
-}
-
-static void take_word(const char *value, char *to, size_t room)
-{
-	snprintf(to, room, "%.*s", (int)strcspn(value, " \t\n"), value);
-}
-
-static void take_figure(struct client *client, const char *key, const char *value)
-{
-	char name[48];
-
-	for (unsigned int r = 0; r < REGIONS; r++) {
-		for (unsigned int f = 0; f < FIGURES; f++) {
-			snprintf(name, sizeof(name), "drm-%s-%s", figure_names[f], region_names[r]);
-			if (!strcmp(key, name))
-				client->bytes[r][f] = parse_size(value);
-		}
-	}
-}
-
-/* False: it is no open node of a card. */
-static bool read_client(const char *path, struct client *client)
-{
-	FILE *file = fopen(path, "re");
-	char line[256];
-
-	memset(client, 0, sizeof(*client));
-	if (!file)
-		return false;
-	while (fgets(line, sizeof(line), file)) {
-		char *value = strchr(line, ':');
-
-		if (!value)
-			continue;
-		*value++ = '\0';
-		value += strspn(value, " \t");
-		if (!strcmp(line, "drm-driver"))
-			take_word(value, client->driver, sizeof(client->driver));
-		else if (!strcmp(line, "drm-pdev"))
-			take_word(value, client->address, sizeof(client->address));
-		else if (!strcmp(line, "drm-client-id"))
-			client->id = strtoull(value, NULL, 10);
-		else
-			take_figure(client, line, value);
-	}
-	fclose(file);
-	return !strcmp(client->driver, "onpu") && client->address[0];
-}
-
-static struct process *find_process(struct processes *all, int pid, const char *address)
-{
-	struct process *process;
-
-	for (unsigned int i = 0; i < all->count; i++)
-		if (all->list[i].pid == pid && !strcmp(all->list[i].address, address))
-			return &all->list[i];
-	process = realloc(all->list, (all->count + 1) * sizeof(*process));
-	if (!process)
-		abort();
-	all->list = process;
-	process += all->count++;
-	memset(process, 0, sizeof(*process));
-	process->pid = pid;
-	snprintf(process->address, sizeof(process->address), "%s", address);
-	return process;
-}
-
-static void read_name(struct process *process)
-{
-	char path[64];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/comm", process->pid);
-	file = fopen(path, "re");
-	if (!file || !fgets(process->name, sizeof(process->name), file))
-		snprintf(process->name, sizeof(process->name), "?");
-	process->name[strcspn(process->name, "\n")] = '\0';
-	if (file)
-		fclose(file);
-}
-
-/* Pages that the process has pinned for devices: registered memory is among them. */
-static void read_pinned(struct process *process)
-{
-	char path[64], line[256];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", process->pid);
-	file = fopen(path, "re");
-	while (file && fgets(line, sizeof(line), file))
-		if (!strncmp(line, "VmPin:", 6))
-			process->pinned = strtoull(line + 6, NULL, 10) << 10;
-	if (file)
-		fclose(file);
-}
 
 /* What belongs on the card and is not there now: evicted, swapped out, or given up. */
 static uint64_t off_card(const struct process *process)
@@ -166,72 +31,29 @@ static uint64_t off_card(const struct process *process)
 	return vram[FIGURE_TOTAL] > vram[FIGURE_RESIDENT] ? vram[FIGURE_TOTAL] - vram[FIGURE_RESIDENT] : 0;
 }
 
-static void add_client(struct processes *all, int pid, const struct client *client)
+/* Adds up the clients of each process on each card; returns how many these are. */
+static unsigned int by_process(const struct clients *clients, struct process *list)
 {
-	struct process *process = find_process(all, pid, client->address);
-
-	if (!process->clients++) {
-		read_name(process);
-		read_pinned(process);
-	}
-	for (unsigned int r = 0; r < REGIONS; r++)
-		for (unsigned int f = 0; f < FIGURES; f++)
-			process->bytes[r][f] += client->bytes[r][f];
-}
-
-/* Ids of clients are unique on a card. */
-static bool seen_before(struct client **seen, unsigned int *count, const struct client *client)
-{
-	struct client *more;
-
-	for (unsigned int i = 0; i < *count; i++)
-		if ((*seen)[i].id == client->id && !strcmp((*seen)[i].address, client->address))
-			return true;
-	more = realloc(*seen, (*count + 1) * sizeof(*more));
-	if (!more)
-		abort();
-	more[(*count)++] = *client;
-	*seen = more;
-	return false;
-}
-
-static void read_process(struct processes *all, int pid, const char *only)
-{
-	struct client *seen = NULL, client;
 	unsigned int count = 0;
-	char path[320];
-	struct dirent *entry;
-	DIR *dir;
 
-	snprintf(path, sizeof(path), "/proc/%d/fdinfo", pid);
-	dir = opendir(path);
-	if (!dir) {
-		all->unreadable += errno == EACCES || errno == EPERM;
-		return;
+	for (unsigned int i = 0; i < clients->count; i++) {
+		const struct client *client = &clients->list[i];
+		struct process *process = list;
+
+		while (process < list + count && (process->pid != client->pid ||
+						  strcmp(process->address, client->info.address)))
+			process++;
+		if (process == list + count) {
+			count++;
+			*process = (struct process){ .pid = client->pid, .name = client->command,
+						     .address = client->info.address, .pinned = client->pinned };
+		}
+		process->clients++;
+		for (unsigned int r = 0; r < REGIONS; r++)
+			for (unsigned int f = 0; f < FIGURES; f++)
+				process->bytes[r][f] += client->info.bytes[r][f];
 	}
-	while ((entry = readdir(dir))) {
-		if (entry->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%s", pid, entry->d_name);
-		if (!read_client(path, &client) || (only && strcmp(only, client.address)))
-			continue;
-		if (!seen_before(&seen, &count, &client))
-			add_client(all, pid, &client);
-	}
-	closedir(dir);
-	free(seen);
-}
-
-static void read_processes(struct processes *all, const char *only)
-{
-	DIR *dir = opendir("/proc");
-	struct dirent *entry;
-
-	while (dir && (entry = readdir(dir)))
-		if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
-			read_process(all, atoi(entry->d_name), only);
-	if (dir)
-		closedir(dir);
+	return count;
 }
 
 /* ---- output ---- */
@@ -318,7 +140,7 @@ static int read_memory(const struct card *card, struct accel_memory_info *memory
 	return ret;
 }
 
-static void show_cards(struct ctl *ctl, const struct card *cards, int count)
+static void show_cards(struct ctl *ctl, const struct card *cards, unsigned int count)
 {
 	struct json_object *array = json_object_new_array();
 	struct accel_memory_info memory, known;
@@ -327,7 +149,7 @@ static void show_cards(struct ctl *ctl, const struct card *cards, int count)
 
 	print(ctl, "%-5s  %-12s  %10s  %10s  %10s  %10s  %10s\n", "INDEX", "PCI", "CARD", "VISIBLE",
 	      "USED", "FREE", "SYSTEM");
-	for (int i = 0; i < count; i++) {
+	for (unsigned int i = 0; i < count; i++) {
 		int ret = read_memory(&cards[i], &memory);
 
 		card_json(array, &cards[i], ret ? NULL : &memory);
@@ -383,51 +205,47 @@ static int by_size(const void *a, const void *b)
 	return x->pid - y->pid;
 }
 
-static void show_processes(struct ctl *ctl, struct processes *all)
+static void show_processes(struct ctl *ctl, const struct clients *clients)
 {
+	struct process *list = calloc(clients->count + 1, sizeof(*list));
 	struct json_object *array = json_object_new_array();
+	unsigned int count;
+	char text[128];
 
-	if (all->count) {
-		qsort(all->list, all->count, sizeof(*all->list), by_size);
+	if (!list)
+		abort();
+	count = by_process(clients, list);
+	if (count) {
+		qsort(list, count, sizeof(*list), by_size);
 		print(ctl, "\n%7s  %-15s  %-12s  %9s  %9s  %9s  %9s  %9s  %9s  %9s\n", "PID", "NAME", "PCI",
 		      "CARD", "ON-CARD", "OFF-CARD", "SYSTEM", "SHARED", "PURGEABLE", "PINNED");
 	} else {
 		print(ctl, "\nNo process has a card open.\n");
 	}
-	for (unsigned int i = 0; i < all->count; i++) {
-		process_json(array, &all->list[i]);
-		process_text(ctl, &all->list[i]);
+	for (unsigned int i = 0; i < count; i++) {
+		process_json(array, &list[i]);
+		process_text(ctl, &list[i]);
 	}
-	if (all->unreadable)
-		print(ctl, "%u processes of other users could not be looked at.\n", all->unreadable);
+	print(ctl, "%s", clients_unreadable_text(clients, text));
 	json_object_object_add(ctl->doc, "processes", array);
-	add_int(ctl->doc, "unreadable_processes", all->unreadable);
+	add_int(ctl->doc, "unreadable_processes", clients->unreadable);
+	free(list);
 }
 
 static enum status run_memory(struct ctl *ctl)
 {
-	struct processes all = { NULL, 0, 0 };
-	enum status status = STATUS_OK;
-	struct card one, *cards = NULL;
-	int count = 1;
+	struct clients clients;
+	struct card *cards;
+	enum status status;
+	unsigned int count;
 
-	if (ctl->device) {
-		status = choose_card(ctl, &one);
-		if (status)
-			return status;
-	} else {
-		count = find_cards(ctl, &cards);
-		if (count < 0)
-			return (enum status)-count;
-		if (!count) {
-			free(cards);
-			return error(ctl, STATUS_NO_DEVICE, "no card in this machine");
-		}
-	}
-	show_cards(ctl, cards ? cards : &one, count);
-	read_processes(&all, ctl->device ? one.pci.address : NULL);
-	show_processes(ctl, &all);
-	free(all.list);
+	status = wanted_cards(ctl, &cards, &count);
+	if (status)
+		return status;
+	show_cards(ctl, cards, count);
+	clients_read(&clients, cards, count);
+	show_processes(ctl, &clients);
+	free(clients.list);
 	free(cards);
 	return STATUS_OK;
 }

@@ -107,6 +107,17 @@ usage_cases() {
 	text 0 "Usage: accelctl list" list --help
 	text 0 "Usage: accelctl info \[DEVICE\]" info -h
 	text 0 "Usage: accelctl memory \[DEVICE\]" memory --help
+	text 0 "Usage: accelctl ps \[DEVICE\]" ps --help
+	text 0 "--interval SECONDS" monitor --help
+	for interval in x 0 -1 0.01 3601 nan inf 1e9 ""; do
+		text 2 "is no number from 0.05 to 3600" monitor --interval="$interval"
+	done
+	for count in x 0 -1 1x 99999999999; do
+		text 2 "is no number from 1 to" monitor --count $count
+	done
+	text 2 "unknown option --all" monitor --all
+	text 2 "needs a value" monitor --interval
+	json 2 error.code=usage command=monitor -- monitor --count 0
 	text 0 "Usage: accelctl selftest" selftest --help
 	text 0 "--check\[=HOW\]" bench --help
 	text 0 "^accelctl [0-9]" --version
