@@ -6,7 +6,11 @@
  */
 #include "kselftest_harness.h"
 
-#include "onpu_kselftest.h"
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+
+#include "onpu_uq.h"
 
 #define TIMEOUT_MS 500
 
@@ -249,6 +253,80 @@ TEST_F_TIMEOUT(hang, more_hung_queues_than_slots, 100)
 		ASSERT_EQ(0, onpu_queue_state(self->env.fd, queues[i], &state));
 		EXPECT_NE(0, state.flags & DRM_ONPU_QUEUE_DEAD);
 	}
+}
+
+/* ---- who depends on a queue that died ------------------------------------------------------- */
+
+struct dependant {
+	pthread_t thread;
+	struct uq *q;
+	int result;
+};
+
+static void *depend(void *arg)
+{
+	struct dependant *d = arg;
+
+	d->result = uq_wait_for(d->q, 1, WAIT_NS);
+	return NULL;
+}
+
+/* What would have stored the word is dead: whoever waits for it is told, or ends within bounds. */
+TEST_F_TIMEOUT(hang, dependants_of_a_dead_queue, 100)
+{
+	struct drm_onpu_queue_notify notify = { .fd = eventfd(0, EFD_CLOEXEC) };
+	struct onpu_env env = { .fd = self->env.fd, .next_va = 0x10000000ull };
+	struct pollfd poller = { .fd = notify.fd, .events = POLLIN };
+	struct dependant early[4], late;
+	const uint64_t shared = 0x700000000ull;	/* where the other address space has its memory */
+	struct uq dies, waits;
+
+	ASSERT_EQ(0, lr_vm_create(env.fd, &env.vm));
+	ASSERT_EQ(0, uq_create(&env, &dies, 4, DRM_ONPU_BO_VRAM, DRM_ONPU_PRIORITY_MEDIUM));
+	ASSERT_EQ(0, uq_create(&env, &waits, 4, DRM_ONPU_BO_VRAM, DRM_ONPU_PRIORITY_MEDIUM));
+	notify.queue_id = dies.args.id;
+	ASSERT_EQ(0, onpu_ioctl(env.fd, DRM_IOCTL_ONPU_QUEUE_NOTIFY, &notify));
+
+	/* Callers of WAIT; a packet of another queue; a job of a kernel queue in another address space. */
+	for (int i = 0; i < 4; i++) {
+		early[i].q = &dies;
+		ASSERT_EQ(0, pthread_create(&early[i].thread, NULL, depend, &early[i]));
+	}
+	uq_add(&waits, pkt_wait(uq_fence_va(&dies), ONPU_WAIT_GE, 1));
+	uq_signal(&waits);
+	late.q = &waits;
+	ASSERT_EQ(0, pthread_create(&late.thread, NULL, depend, &late));
+	ASSERT_EQ(0, onpu_map(env.fd, self->env.vm, dies.mem.handle, 0, shared, dies.mem.size, 0));
+	onpu_add(&self->env, pkt_wait(shared + uq_fence_va(&dies) - dies.mem.va, ONPU_WAIT_GE, 1));
+	ASSERT_EQ(0, onpu_start(&self->env, 0, self->env.sync));
+
+	/* Nothing is mapped there: the signal behind it never comes. */
+	uq_add(&dies, pkt_fill(0x7000000000ull, 64, 0));
+	uq_signal(&dies);
+	for (int i = 0; i < 4; i++) {
+		ASSERT_EQ(0, pthread_join(early[i].thread, NULL));
+		EXPECT_EQ(-ECANCELED, early[i].result);
+	}
+	EXPECT_EQ(1, poll(&poller, 1, (int)(WAIT_NS / 1000000)));
+	EXPECT_EQ(DRM_ONPU_QUEUE_DEAD | DRM_ONPU_QUEUE_FAULT, uq_flags(&dies));
+	EXPECT_EQ(-ECANCELED, uq_wait_for(&dies, 1, WAIT_NS));
+
+	/* A job must end, and this one had a limit of its own. */
+	ASSERT_EQ(0, onpu_sync_wait(self->env.fd, self->env.sync));
+	EXPECT_EQ(-ETIME, onpu_sync_status(self->env.fd, self->env.sync));
+	/* A user-mode queue may wait for ever: it lives until its owner has enough of it. */
+	EXPECT_EQ(0, uq_flags(&waits));
+	EXPECT_EQ(-ETIME, uq_wait_for(&waits, 1, 1000000));
+	ASSERT_EQ(0, onpu_queue_destroy(env.fd, waits.args.id));
+	ASSERT_EQ(0, pthread_join(late.thread, NULL));
+	EXPECT_EQ(-ECANCELED, late.result);
+	EXPECT_EQ(0, onpu_run_one(&self->other, pkt_nop()));
+	/* Not mapped in the harness's process, which looks at the card's memory in the end. */
+	munmap((void *)waits.doorbell, PAGE);
+	munmap((void *)dies.doorbell, PAGE);
+	onpu_bo_unmap(waits.mem.cpu, waits.mem.size);
+	onpu_bo_unmap(dies.mem.cpu, dies.mem.size);
+	close(notify.fd);
 }
 
 TEST_HARNESS_MAIN

@@ -282,6 +282,47 @@ TEST_F(wait, the_queue_dies)
 	EXPECT_EQ(-ETIME, wait_for(self->env.fd, self->words, 2, 0, 1000000));
 }
 
+/* The word may be stored by anybody: WAIT looks at memory of the caller, not at whose queue it is. */
+TEST_F_TIMEOUT(wait, a_fence_of_another_context, 60)
+{
+	int fd = self->env.fd, fd2;
+	struct drm_prime_handle prime = { .handle = self->buf.handle, .flags = DRM_RDWR | DRM_CLOEXEC };
+	struct onpu_env other;
+	struct waiter waiter;
+	uint32_t handle;
+
+	/* Another address space of the same file. */
+	ASSERT_EQ(0, onpu_env_on(&other, fd));
+	ASSERT_EQ(0, onpu_map(fd, other.vm, self->buf.handle, 0, 0x700000000ull, PAGE, 0));
+	ASSERT_EQ(0, waiter_start(&waiter, fd, self->words, 1, 0));
+	ASSERT_EQ(0, onpu_run_one(&other, pkt_signal_irq(0x700000000ull, 1)));
+	EXPECT_EQ(0, waiter_join(&waiter));
+	EXPECT_GT(LONG_NS, waiter.took);
+
+	/* Another file, to which the memory was given. It may also die: the word is not its business. */
+	ASSERT_EQ(0, onpu_ioctl(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime));
+	fd2 = onpu_open();
+	ASSERT_EQ(0, onpu_env_on(&other, fd2));
+	prime.handle = 0;
+	ASSERT_EQ(0, onpu_ioctl(fd2, DRM_IOCTL_PRIME_FD_TO_HANDLE, &prime));
+	handle = prime.handle;
+	ASSERT_EQ(0, onpu_map(fd2, other.vm, handle, 0, 0x700000000ull, PAGE, 0));
+	ASSERT_EQ(0, waiter_start(&waiter, fd, self->words, 2, 0));
+	ASSERT_EQ(0, onpu_run_one(&other, pkt_signal_irq(0x700000000ull, 2)));
+	EXPECT_EQ(0, waiter_join(&waiter));
+	EXPECT_GT(LONG_NS, waiter.took);
+
+	/* A queue of another file is none for this one: nobody learns of its death by guessing. */
+	EXPECT_EQ(-ENOENT, wait_for(fd, self->words, 3, other.queue + 100, 1000000));
+	EXPECT_EQ(-EFAULT, onpu_run_one(&other, pkt_fill(0x7000000000ull, 8, 0)));
+	EXPECT_EQ(-ETIME, wait_for(fd, self->words, 3, 0, 1000000));
+	/* The file whose queue is dead learns it, and of what it had stored before. */
+	EXPECT_EQ(-ECANCELED, wait_for(fd2, self->words, 3, other.queue, LONG_NS));
+	EXPECT_EQ(0, wait_for(fd2, self->words, 2, other.queue, LONG_NS));
+	close(prime.fd);
+	onpu_env_fini(&other);
+}
+
 static void ignore(int sig)
 {
 }
