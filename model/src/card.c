@@ -172,6 +172,8 @@ static void reset_registers(struct onpu_card *card)
 	pthread_mutex_lock(&card->lock);
 	card->irq_cause = 0;
 	card->irq_enable = 0;
+	for (unsigned int i = 0; i < card->n_vectors; i++)
+		atomic_store(&card->irq_hold[i], 0);
 	card->boot_addr = 0;
 	card->boot_size = 0;
 	card->boot_status = 0;

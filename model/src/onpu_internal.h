@@ -235,6 +235,9 @@ struct onpu_slot {
 	uint64_t call_va;		/* next packet of the called buffer */
 	uint32_t call_left;		/* packets of it, this one included; 0: in the ring */
 	uint64_t clock;			/* engine time at which its last packet ended */
+	uint32_t held;			/* SIGNALs whose interrupt has not been sent, */
+	uint32_t held_vector;		/* of this vector, */
+	uint64_t held_since;		/* device time of the first */
 	struct onpu_demand demand;	/* of the packet, so far */
 	struct onpu_stamp stamp;	/* of the packet, in PH_STAMP */
 	struct dma_list dma;
@@ -333,6 +336,7 @@ struct onpu_card {
 
 	pthread_mutex_t lock;
 	uint32_t irq_cause, irq_enable;
+	_Atomic uint32_t irq_hold[ONPU_MAX_VECTORS];
 	uint64_t boot_addr;
 	uint32_t boot_size;
 	uint32_t boot_status, heartbeat, fw_version, fw_mbox;

@@ -41,6 +41,7 @@
 #define INLINE_LOOK	4u
 /* What the engine writes of a control block. */
 #define CTL_BYTES	(offsetof(struct onpu_queue_ctl, completed) + sizeof(uint64_t))
+#define HOLD_UNITS	8u	/* no interrupt is held while a packet of so much work begins */
 #define WAIT_SPIN_NS	20000u	/* a WAIT is tried over and over for so long */
 
 /* --- state ---------------------------------------------------------------- */
@@ -198,6 +199,15 @@ static void drop_work(struct onpu_slot *slot)
 	slot->done = 0;
 }
 
+/* Sends the interrupt that is held. */
+static void send_held(struct onpu_slot *slot)
+{
+	if (!slot->held)
+		return;
+	slot->held = 0;
+	onpu_card_raise(slot->card, slot->held_vector);
+}
+
 static void stop_with_error(struct onpu_slot *slot, uint32_t error)
 {
 	struct onpu_card *card = slot->card;
@@ -217,6 +227,7 @@ static void stop_with_error(struct onpu_slot *slot, uint32_t error)
 
 static void stop_killed(struct onpu_slot *slot)
 {
+	send_held(slot);
 	drop_work(slot);
 	atomic_store(&slot->opcode, slot->packet.opcode);
 	atomic_store(&slot->error, ONPU_ERR_KILLED);
@@ -227,6 +238,7 @@ static void stop_killed(struct onpu_slot *slot)
 
 static void stop_suspended(struct onpu_slot *slot)
 {
+	send_held(slot);
 	atomic_store(&slot->saved, onpu_slot_save(slot));
 	drop_work(slot);
 	atomic_store(&slot->suspend, false);
@@ -250,6 +262,44 @@ static void count_busy(struct onpu_slot *slot)
 	atomic_fetch_add_explicit(&slot->card->cnt.busy_ns, time, memory_order_relaxed);
 }
 
+/* --- interrupts of SIGNALs ------------------------------------------------ */
+
+/* Whether the queue has anything behind the packet that has just been executed. */
+static bool has_more(const struct onpu_slot *slot)
+{
+	return slot->call_left > 1 || atomic_load(&slot->card->db_value[slot->queue]) !=
+	       atomic_load_explicit(&slot->consumer, memory_order_relaxed) + 1;
+}
+
+/* Whether the first one has been held for long enough. */
+static bool held_long(const struct onpu_slot *slot)
+{
+	uint32_t hold = atomic_load_explicit(&slot->card->irq_hold[slot->held_vector], memory_order_relaxed);
+
+	return slot->held >= ONPU_IRQ_HOLD_COUNT(hold) ||
+	       onpu_card_time(slot->card) - slot->held_since >= ONPU_IRQ_HOLD_US(hold) * 1000ull;
+}
+
+/*
+ * A SIGNAL wants an interrupt. It is held while there is more to do at once: whoever
+ * waits for the last one, as with one job at a time, is told without delay.
+ */
+static void signal_irq(struct onpu_slot *slot)
+{
+	struct onpu_card *card = slot->card;
+	uint32_t hold = atomic_load_explicit(&card->irq_hold[slot->vector], memory_order_relaxed);
+
+	if (!slot->held++) {
+		slot->held_vector = slot->vector;
+		slot->held_since = onpu_card_time(card);
+	}
+	if (ONPU_IRQ_HOLD_COUNT(hold) > 1 && has_more(slot) && !held_long(slot))
+		return;
+	/* Whoever is told finds the work counted. */
+	count_busy(slot);
+	send_held(slot);
+}
+
 static void after_packet(struct onpu_slot *slot)
 {
 	struct onpu_card *card = slot->card;
@@ -259,11 +309,8 @@ static void after_packet(struct onpu_slot *slot)
 	count_up(&slot->packets);
 	if (p->opcode != ONPU_OP_SIGNAL)
 		return;
-	if (p->flags & ONPU_PKT_IRQ) {
-		/* Whoever is told finds the work counted. */
-		count_busy(slot);
-		onpu_card_raise(card, slot->vector);
-	}
+	if (p->flags & ONPU_PKT_IRQ)
+		signal_irq(slot);
 	onpu_kick_polled(card);
 	if (atomic_load_explicit(&card->watch_signals, memory_order_relaxed))
 		onpu_mcu_irq(card, ONPU_MCU_IRQ_SIGNAL);
@@ -567,6 +614,8 @@ static void wait_over(struct onpu_slot *slot)
 /* What a step that is not STEP_OK means for the turn; true to come again. */
 static bool end_turn(struct onpu_slot *slot, enum step step)
 {
+	/* Before anybody learns of the end otherwise. */
+	send_held(slot);
 	switch (step) {
 	case STEP_WAIT:
 		return wait_more(slot);
@@ -614,6 +663,39 @@ static bool inline_over(const struct onpu_slot *slot, uint64_t start, unsigned i
 	return onpu_card_time(slot->card) - start >= INLINE_NS;
 }
 
+/* Whether the packet that is about to be executed will take longer than an interrupt may be held. */
+static bool is_heavy(const struct onpu_slot *slot)
+{
+	const struct onpu_matmul_desc *d = &slot->desc;
+
+	if (slot->phase != PH_EXEC)
+		return false;
+	if (slot->packet.opcode != ONPU_OP_MATMUL)
+		return onpu_packet_bytes(&slot->packet) / ONPU_UNIT_BYTES >= HOLD_UNITS;
+	return (double)d->m * d->n * d->k * (d->batch ? d->batch : 1) >= (double)ONPU_UNIT_MACS / HOLD_UNITS;
+}
+
+/* Between two steps. */
+static void look_at_held(struct onpu_slot *slot)
+{
+	if (slot->held && (is_heavy(slot) || held_long(slot))) {
+		count_busy(slot);
+		send_held(slot);
+	}
+}
+
+/*
+ * The turn is over: what is held stays so only if the next one follows at once, that is if
+ * nobody else wants the workers.
+ */
+static void end_of_turn_held(struct onpu_slot *slot, bool again, bool is_inline)
+{
+	bool others = atomic_load_explicit(&slot->card->busy_slots, memory_order_relaxed) > 1;
+
+	if (!again || is_inline || slot->wait_since || others)
+		send_held(slot);
+}
+
 static bool run_turn(struct onpu_slot *slot, bool is_inline)
 {
 	uint32_t cost = 0, limit = is_inline ? INLINE_UNITS : TURN_UNITS;
@@ -626,6 +708,7 @@ static bool run_turn(struct onpu_slot *slot, bool is_inline)
 
 		if (is_inline && (is_long(slot) || inline_over(slot, start, &matmuls)))
 			return true;
+		look_at_held(slot);
 		slot->work = 0;
 		if (waits)
 			onpu_tlb_use_begin(slot);
@@ -693,6 +776,7 @@ static bool slot_turn(struct onpu_slot *slot, bool is_inline)
 		if (slot->phase == PH_IDLE)
 			onpu_tlb_use_end(slot);
 		count_busy(slot);
+		end_of_turn_held(slot, again, is_inline);
 	}
 	/* At once: the next turn may be far off when long packets occupy the workers. */
 	return !stop_if_told(slot) && again;
@@ -1002,12 +1086,15 @@ void onpu_slot_fini(struct onpu_slot *slot)
 void onpu_slot_park(struct onpu_slot *slot)
 {
 	onpu_dma_release(slot);
+	/* Nobody knows how long the machine stands still, and they are not saved. */
+	send_held(slot);
 }
 
 /* Card frozen. */
 void onpu_slot_reset(struct onpu_slot *slot)
 {
 	drop_work(slot);
+	slot->held = 0;
 	pthread_mutex_lock(&slot->lock);
 	set_state(slot, ONPU_SLOT_FREE);
 	slot->queue = 0;

@@ -69,14 +69,16 @@ static const struct reg regs[ONPU_REGS_END / 4] = {
 	RO64(ONPU_REG_ENGINE_BYTES(ONPU_ENGINE_VRAM)),
 	RO64(ONPU_REG_ENGINE_BYTES(ONPU_ENGINE_HOST_READ)),
 	RO64(ONPU_REG_ENGINE_BYTES(ONPU_ENGINE_HOST_WRITE)),
+
+	[ONPU_REG_IRQ_HOLD(0) / 4 ... ONPU_REG_IRQ_HOLD(ONPU_MAX_VECTORS - 1) / 4] = { REG_RW, false },
 };
 
 /* The register at offset, or that whose upper half stands there; base is where it starts. */
-static const struct reg *find_reg(uint64_t offset, uint32_t *base)
+static const struct reg *find_reg(const struct onpu_card *card, uint64_t offset, uint32_t *base)
 {
 	const struct reg *reg;
 
-	if (offset >= ONPU_REGS_END)
+	if (offset >= ONPU_REG_IRQ_HOLD(card->n_vectors))
 		return NULL;
 	*base = (uint32_t)offset & ~3u;
 	reg = &regs[*base / 4];
@@ -265,6 +267,8 @@ static uint64_t read_reg(struct onpu_card *card, uint32_t reg)
 		return read_capability(card, reg);
 	if (reg >= ONPU_REG_CNT_BUSY_NS && reg <= ONPU_REG_CNT_IRQS)
 		return read_counter(card, reg);
+	if (reg >= ONPU_REG_IRQ_HOLD(0))
+		return atomic_load(&card->irq_hold[(reg - ONPU_REG_IRQ_HOLD(0)) / 4]);
 	if (reg >= ONPU_REG_ENGINE_TIME)
 		return read_engine(card, reg);
 	switch (reg) {
@@ -349,6 +353,10 @@ static void write_boot_addr(struct onpu_card *card, uint64_t value, uint64_t mas
 /* mask: the bits of the register that the access names. */
 static void write_reg(struct onpu_card *card, uint32_t reg, uint64_t value, uint64_t mask)
 {
+	if (reg >= ONPU_REG_IRQ_HOLD(0)) {
+		atomic_store(&card->irq_hold[(reg - ONPU_REG_IRQ_HOLD(0)) / 4], (uint32_t)value);
+		return;
+	}
 	switch (reg) {
 	case ONPU_REG_RESET:
 		write_reset(card, value);
@@ -406,7 +414,7 @@ uint64_t onpu_card_mmio_read(struct onpu_card *card, uint64_t offset, unsigned i
 
 	if (queue >= 0)
 		return atomic_load(&card->db_value[queue]);
-	reg = find_reg(offset, &base);
+	reg = find_reg(card, offset, &base);
 	if (!reg || !access_fits(reg, base, offset, size)) {
 		onpu_guest_error(card, "read of %u bytes at 0x%06" PRIx64, size, offset);
 		return 0;
@@ -431,7 +439,7 @@ void onpu_card_mmio_write(struct onpu_card *card, uint64_t offset, uint64_t valu
 		onpu_doorbell(card, (uint32_t)queue, (uint32_t)value);
 		return;
 	}
-	reg = find_reg(offset, &base);
+	reg = find_reg(card, offset, &base);
 	if (!reg || !access_fits(reg, base, offset, size) || reg->access == REG_RO) {
 		onpu_guest_error(card, "write of %u bytes at 0x%06" PRIx64 ": 0x%" PRIx64, size,
 				 offset, value);

@@ -19,7 +19,7 @@
 #include "onpu_internal.h"
 
 #define STATE_MAGIC	0x5441545355504e4full	/* "ONPUSTAT" */
-#define STATE_VERSION	3u
+#define STATE_VERSION	4u
 
 /* Engine time that no card reaches; later ones would overflow. */
 #define ENGINE_TIME_MAX	(1ull << 62)
@@ -122,6 +122,8 @@ static void io_registers(struct io *io, struct onpu_card *card)
 	atomic_store(&card->time_base, now - time);
 	io_u32(io, &card->irq_cause);
 	io_u32(io, &card->irq_enable);
+	for (unsigned int i = 0; i < card->n_vectors; i++)
+		io_a32(io, &card->irq_hold[i]);
 	io_u64(io, &card->boot_addr);
 	io_u32(io, &card->boot_size);
 	io_u32(io, &card->boot_status);

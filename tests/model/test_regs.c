@@ -15,7 +15,7 @@ struct expected {
 
 static const struct expected constants[] = {
 	{ ONPU_REG_MAGIC, 4, 0x55504e4f },
-	{ ONPU_REG_HW_VERSION, 4, 0x10003 },
+	{ ONPU_REG_HW_VERSION, 4, 0x10004 },
 	{ ONPU_REG_OPCODES, 4, 0x7fe },
 	{ ONPU_REG_CORES, 4, 32 },
 	{ ONPU_REG_DTYPES_IN, 4, 0x3fde },
@@ -110,12 +110,12 @@ static void read_only(void **state)
 static void every_offset(void **state)
 {
 	static const unsigned int sizes[] = { 1, 2, 4, 8 };
-	static const uint32_t others[] = { 0x600, 0x1000, 0x3ffffc, 0x400004, 0x400001, 0x440000,
+	static const uint32_t others[] = { 0x620, 0x6fc, 0x700, 0x1000, 0x3ffffc, 0x400004, 0x400001, 0x440000,
 					   0x7ffffc, 0x800000 };
 	struct fx *fx = fx_create(NULL);
 
 	(void)state;
-	for (uint32_t off = 0; off < 0x700; off++) {
+	for (uint32_t off = 0; off < 0x800; off++) {
 		for (unsigned int s = 0; s < 4; s++) {
 			uint32_t errors = fx->guest_errors;
 			uint64_t v = onpu_card_mmio_read(fx->card, off, sizes[s]);
@@ -330,7 +330,7 @@ static void mcu_registers(void **state)
 	assert_int_equal(fx_mcu(fx, ONPU_SYS_VECTORS), 8);
 	assert_int_equal(fx_mcu(fx, ONPU_SYS_REGION_SIZE), 8 << 20);
 	assert_int_equal(fx_mcu(fx, ONPU_SYS_VRAM_SIZE_LO), 64 << 20);
-	assert_int_equal(fx_mcu(fx, ONPU_SYS_HW_VERSION), 0x10003);
+	assert_int_equal(fx_mcu(fx, ONPU_SYS_HW_VERSION), 0x10004);
 	fx_mcu_wr(fx, ONPU_SYS_QUEUES, 1);
 	assert_int_equal(fx_mcu(fx, ONPU_SYS_QUEUES), 64);
 	fx_mcu_wr(fx, ONPU_SYS_HEARTBEAT, 55);

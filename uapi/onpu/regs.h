@@ -35,9 +35,10 @@
 #define   ONPU_MAGIC			0x55504e4f /* "ONPU" */
 #define ONPU_REG_HW_VERSION		0x004 /* major << 16 | minor */
 #define   ONPU_HW_VERSION_MAJOR		1
-#define   ONPU_HW_VERSION_MINOR		3
+#define   ONPU_HW_VERSION_MINOR		4
 #define   ONPU_HW_MINOR_NULL		1 /* minor version that ONPU_PTE_NULL came with */
 #define   ONPU_HW_MINOR_ENGINES		2 /* that engine time, its registers and ONPU_PKT_STAMP came with */
+#define   ONPU_HW_MINOR_IRQ_HOLD	4 /* that ONPU_REG_IRQ_HOLD came with */
 #define ONPU_REG_OPCODES		0x008 /* bit n: packet opcode n is implemented */
 #define ONPU_REG_CORES			0x00c /* matmul cores */
 #define ONPU_REG_DTYPES_IN		0x010 /* bit n: enum onpu_dtype n as matmul input */
@@ -168,7 +169,13 @@ enum onpu_engine {
 };
 #define ONPU_ENGINES			5
 
-#define ONPU_REGS_END			0x600
+/* --- 0x600: interrupts held back; since ONPU_HW_MINOR_IRQ_HOLD -------------- */
+#define ONPU_REG_IRQ_HOLD(v)		(0x600 + 4 * (v)) /* RW, reset 0: of SIGNALs on vector v */
+#define   ONPU_IRQ_HOLD(count, us)	((count) | (us) << 16)
+#define   ONPU_IRQ_HOLD_COUNT(r)	((r) & 0xffffu) /* SIGNALs that one interrupt tells of, at most; 0, 1: none is held */
+#define   ONPU_IRQ_HOLD_US(r)		((r) >> 16) /* time after which it is sent */
+
+#define ONPU_REGS_END			0x700
 
 /* --- doorbell pages -------------------------------------------------------- */
 #define ONPU_DOORBELL_BASE		0x400000
