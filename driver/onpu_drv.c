@@ -25,6 +25,7 @@
 
 #include "onpu_bo.h"
 #include "onpu_device.h"
+#include "onpu_irq.h"
 #include "onpu_prime.h"
 #include "onpu_query.h"
 #include "onpu_queue.h"
@@ -207,6 +208,11 @@ static const struct pci_device_id onpu_pci_ids[] = {
 };
 MODULE_DEVICE_TABLE(pci, onpu_pci_ids);
 
+static const struct attribute_group *onpu_dev_groups[] = {
+	&onpu_irq_attr_group,
+	NULL
+};
+
 static struct pci_driver onpu_pci_driver = {
 	.name = "onpu",
 	.id_table = onpu_pci_ids,
@@ -214,6 +220,7 @@ static struct pci_driver onpu_pci_driver = {
 	.remove = onpu_remove,
 	.shutdown = onpu_shutdown,
 	.err_handler = &onpu_pci_error_handlers,
+	.dev_groups = onpu_dev_groups,
 };
 
 static int __init onpu_init(void)

@@ -12,15 +12,23 @@
  * know: these are woken (onpu_wait.c). A platform that gives one vector only
  * has everything on vector 0.
  *
+ * The card holds interrupts of jobs back while a queue has more to do, so that one tells of
+ * several (ONPU_REG_IRQ_HOLD). It sends the last one at once: whoever submits one job at a
+ * time notices nothing. How many and for how long is set by module parameters for all cards,
+ * by attributes of the device for one.
+ *
  * Locking: &onpu_irq_vector.lock covers the list of queues of a vector, and their
  * eventfds, and is held while their fences signal, so after onpu_irq_unwatch() no handler
  * touches the queue. Enabling and disabling is ordered by their callers: probe,
- * reset of the function and unplug, which exclude each other.
+ * reset of the function and unplug, which exclude each other. &onpu_irq.hold_lock makes changing
+ * a part of &onpu_irq.hold and telling the card one step; nothing is locked inside.
  */
 
 #include <linux/eventfd.h>
 #include <linux/interrupt.h>
+#include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/sysfs.h>
 
 #include <drm/drm_managed.h>
 
@@ -32,6 +40,16 @@
 #include "onpu_queue.h"
 #include "onpu_recovery.h"
 #include "onpu_wait.h"
+
+static unsigned int irq_coalesce_count = 16;
+module_param(irq_coalesce_count, uint, 0444);
+MODULE_PARM_DESC(irq_coalesce_count,
+		 "Jobs of a busy queue that one interrupt tells of, at most (default 16; 0: each has its own)");
+
+static unsigned int irq_coalesce_us = 100;
+module_param(irq_coalesce_us, uint, 0444);
+MODULE_PARM_DESC(irq_coalesce_us,
+		 "Time in us that the interrupt of a job is held back, at most (default 100)");
 
 /**
  * struct onpu_irq_vector - an interrupt vector
@@ -55,6 +73,10 @@ struct onpu_irq_vector {
 struct onpu_irq {
 	/** @disabled: by onpu_irq_disable() */
 	bool disabled;
+	/** @hold_lock: protects writing of @hold */
+	struct mutex hold_lock;
+	/** @hold: ONPU_REG_IRQ_HOLD of all vectors */
+	u32 hold;
 	/** @count: elements of @vectors, at least 1 */
 	u32 count;
 	/** @vectors: the first is the management vector */
@@ -189,6 +211,23 @@ void onpu_irq_notify(struct onpu_queue *queue)
 	onpu_wait_wake(queue->odev);
 }
 
+static bool onpu_irq_can_hold(struct onpu_device *odev)
+{
+	return (odev->caps.hw_version & 0xffff) >= ONPU_HW_MINOR_IRQ_HOLD;
+}
+
+/* Registers accessible. */
+static void onpu_irq_tell_hold(struct onpu_device *odev)
+{
+	struct onpu_irq *irq = odev->irq;
+	u32 i;
+
+	if (!onpu_irq_can_hold(odev))
+		return;
+	for (i = 0; i < irq->count; i++)
+		onpu_write32(odev, ONPU_REG_IRQ_HOLD(i), READ_ONCE(irq->hold));
+}
+
 /**
  * onpu_irq_enable() - let a card that was just reset interrupt
  * @odev: card; registers accessible
@@ -202,6 +241,7 @@ void onpu_irq_enable(struct onpu_device *odev)
 		enable_irq(irq->vectors[i].irq);
 	irq->disabled = false;
 
+	onpu_irq_tell_hold(odev);
 	onpu_write32(odev, ONPU_REG_IRQ_CAUSE, ONPU_IRQ_ALL);
 	onpu_write32(odev, ONPU_REG_IRQ_ENABLE, ONPU_IRQ_MBOX | ONPU_IRQ_FATAL);
 }
@@ -242,6 +282,77 @@ static int onpu_irq_request(struct onpu_device *odev, u32 i)
 					 IRQF_ONESHOT, vector->name, vector);
 }
 
+/* --- attributes of the device ---------------------------------------------------- */
+
+/* One half of the register; a card that is gone keeps what was set for a reader only. */
+static ssize_t onpu_irq_set_hold(struct device *dev, const char *buf, size_t size, u32 shift)
+{
+	struct onpu_device *odev = dev_get_drvdata(dev);
+	struct onpu_irq *irq = odev->irq;
+	u32 mask = 0xffffu << shift;
+	u16 value;
+	int ret, idx;
+
+	ret = kstrtou16(buf, 0, &value);
+	if (ret)
+		return ret;
+
+	mutex_lock(&irq->hold_lock);
+	WRITE_ONCE(irq->hold, (irq->hold & ~mask) | (u32)value << shift);
+	if (drm_dev_enter(&odev->drm, &idx)) {
+		onpu_irq_tell_hold(odev);
+		drm_dev_exit(idx);
+	}
+	mutex_unlock(&irq->hold_lock);
+
+	return size;
+}
+
+static ssize_t irq_coalesce_count_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct onpu_device *odev = dev_get_drvdata(dev);
+
+	return sysfs_emit(buf, "%u\n", ONPU_IRQ_HOLD_COUNT(READ_ONCE(odev->irq->hold)));
+}
+
+static ssize_t irq_coalesce_count_store(struct device *dev, struct device_attribute *attr,
+					const char *buf, size_t size)
+{
+	return onpu_irq_set_hold(dev, buf, size, 0);
+}
+static DEVICE_ATTR_RW(irq_coalesce_count);
+
+static ssize_t irq_coalesce_us_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct onpu_device *odev = dev_get_drvdata(dev);
+
+	return sysfs_emit(buf, "%u\n", ONPU_IRQ_HOLD_US(READ_ONCE(odev->irq->hold)));
+}
+
+static ssize_t irq_coalesce_us_store(struct device *dev, struct device_attribute *attr,
+				     const char *buf, size_t size)
+{
+	return onpu_irq_set_hold(dev, buf, size, 16);
+}
+static DEVICE_ATTR_RW(irq_coalesce_us);
+
+static struct attribute *onpu_irq_attrs[] = {
+	&dev_attr_irq_coalesce_count.attr,
+	&dev_attr_irq_coalesce_us.attr,
+	NULL
+};
+
+static umode_t onpu_irq_attr_visible(struct kobject *kobj, struct attribute *attr, int n)
+{
+	return onpu_irq_can_hold(dev_get_drvdata(kobj_to_dev(kobj))) ? attr->mode : 0;
+}
+
+/* Of a card's device, while the driver is bound to it. */
+const struct attribute_group onpu_irq_attr_group = {
+	.attrs = onpu_irq_attrs,
+	.is_visible = onpu_irq_attr_visible,
+};
+
 static void onpu_irq_free_vectors(void *data)
 {
 	pci_free_irq_vectors(data);
@@ -277,6 +388,11 @@ int onpu_irq_init(struct onpu_device *odev)
 	if (!irq)
 		return -ENOMEM;
 	irq->count = count;
+	irq->hold = ONPU_IRQ_HOLD(min_t(u32, irq_coalesce_count, U16_MAX),
+				  min_t(u32, irq_coalesce_us, U16_MAX));
+	ret = drmm_mutex_init(&odev->drm, &irq->hold_lock);
+	if (ret)
+		return ret;
 	odev->irq = irq;
 
 	for (i = 0; i < irq->count; i++) {

@@ -3,11 +3,14 @@
 #ifndef __ONPU_IRQ_H__
 #define __ONPU_IRQ_H__
 
+#include <linux/sysfs.h>
 #include <linux/types.h>
 
 struct eventfd_ctx;
 struct onpu_device;
 struct onpu_queue;
+
+extern const struct attribute_group onpu_irq_attr_group;
 
 int onpu_irq_init(struct onpu_device *odev);
 void onpu_irq_enable(struct onpu_device *odev);
