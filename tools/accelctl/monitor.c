@@ -435,7 +435,7 @@ static void report(const struct ctl *ctl, const struct looks *now, const struct 
 
 static enum status run_monitor(struct ctl *ctl)
 {
-	struct looks now, before = { NULL };
+	struct looks now, before = { .list = NULL };
 	enum status status;
 	struct card *cards;
 	unsigned int count;
