@@ -182,7 +182,7 @@ T512 GEMM_INLINE void tile_f32_n(const unsigned int mr, const unsigned int nv, u
 				 const uint32_t *const *cin, uint32_t *const *dout, size_t col,
 				 bool last)
 {
-	__m512 acc[MR][NV];
+	GEMM_BUFFER __m512 acc[MR][NV];
 
 	GEMM_UNROLL
 	for (unsigned int r = 0; r < mr; r++)
@@ -194,7 +194,7 @@ T512 GEMM_INLINE void tile_f32_n(const unsigned int mr, const unsigned int nv, u
 					  _mm512_setzero_ps();
 		}
 	for (size_t k = 0; k < units; k++, a += 16, b += NR) {
-		__m512 bv[NV];
+		GEMM_BUFFER __m512 bv[NV];
 
 		prefetch_packed(a, b, nv);
 		GEMM_UNROLL
@@ -296,7 +296,7 @@ TVNNI GEMM_INLINE void tile_i8_n(const unsigned int mr, const unsigned int nv, u
 				 const uint32_t *const *cin, uint32_t *const *dout, size_t col,
 				 bool last)
 {
-	__m512i acc[MR][NV];
+	GEMM_BUFFER __m512i acc[MR][NV];
 
 	(void)last;
 	GEMM_UNROLL
@@ -312,7 +312,7 @@ TVNNI GEMM_INLINE void tile_i8_n(const unsigned int mr, const unsigned int nv, u
 		}
 	b += NR;
 	for (size_t k = 0; k < units; k++, a += 16, b += NR) {
-		__m512i bv[NV];
+		GEMM_BUFFER __m512i bv[NV];
 
 		prefetch_packed(a, b, nv);
 		GEMM_UNROLL

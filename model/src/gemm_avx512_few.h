@@ -73,13 +73,13 @@ TPACK GEMM_INLINE void few_along_k(const struct gemm_few_step *s, const unsigned
 
 	for (unsigned int at = 0; at < s->vectors; at += nv) {
 		const uint32_t *a = s->a, *words = s->words + at * W;
-		__m512 acc[GEMM_FEW_ROWS][FEW_MAX];
+		GEMM_BUFFER __m512 acc[GEMM_FEW_ROWS][FEW_MAX];
 
 		few_load(acc, s->sums + at * W, ld, m, nv);
 		for (uint32_t k = 0; k < s->k; k += per, words += GEMM_FEW_LANES) {
 			unsigned int n = s->k - k < per ? s->k - k : per;
-			struct scale16 scale[FEW_MAX];
-			__m512i x[FEW_MAX], b[FEW_MAX];
+			GEMM_BUFFER struct scale16 scale[FEW_MAX];
+			GEMM_BUFFER __m512i x[FEW_MAX], b[FEW_MAX];
 
 			few_prefetch(s, at, k / per, nv, per_line);
 			GEMM_UNROLL
@@ -126,13 +126,14 @@ TPACK GEMM_INLINE void few_along_cols(const struct gemm_few_step *s, const unsig
 	for (unsigned int at = 0; at < s->vectors; at += nv) {
 		const __m512i start = _mm512_set1_epi32((int)(at % per * bits));
 		const uint32_t *a = s->a;
-		__m512 acc[GEMM_FEW_ROWS][FEW_MAX];
+		GEMM_BUFFER __m512 acc[GEMM_FEW_ROWS][FEW_MAX];
 		bool first = at % per == 0;
 
 		few_load(acc, s->sums + at * W, ld, m, nv);
 		for (uint32_t k = 0; k < s->k; k++, a += m) {
 			const uint8_t *row = s->rows[k] + at / per * bytes;
-			__m512i x = _mm512_setzero_si512(), b[FEW_MAX];
+			GEMM_BUFFER __m512i b[FEW_MAX];
+			__m512i x = _mm512_setzero_si512();
 
 			GEMM_UNROLL
 			for (unsigned int v = 0; v < nv; v++) {

@@ -12,7 +12,7 @@
 /* out[i] = element i of every row: a 16 x 16 transpose of 32-bit words. */
 TPACK GEMM_INLINE void transpose16(__m512i r[16])
 {
-	__m512i t[16];
+	GEMM_BUFFER __m512i t[16];
 
 	GEMM_UNROLL
 	for (int i = 0; i < 16; i += 2) {
@@ -87,7 +87,7 @@ TPACK GEMM_INLINE void pack_words16(uint32_t *dst, unsigned int lanes, const uin
 	/* F16 is converted before the transposition, so then a word holds one. */
 	const unsigned int word = mode == GEMM_F16 ? 1 : 32 / bits;
 	const enum gemm_mode words = mode == GEMM_F16 ? GEMM_F32 : mode;
-	__m512i r[16];
+	GEMM_BUFFER __m512i r[16];
 	size_t k0;
 
 	for (k0 = 0; k0 + 16 * word <= k; k0 += 16 * word) {

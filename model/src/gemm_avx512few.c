@@ -92,7 +92,7 @@ TVNNI GEMM_INLINE void few_bytes(const struct gemm_few_step *s, const unsigned i
 	for (unsigned int at = 0; at < s->vectors; at += nv) {
 		const uint32_t *a = s->a, *words = s->words + at % vectors * W;
 		const __m128i shift = _mm_cvtsi32_si128(at < vectors ? 0 : 4);
-		__m512i acc[GEMM_FEW_ROWS][FEW_MAX];
+		GEMM_BUFFER __m512i acc[GEMM_FEW_ROWS][FEW_MAX];
 
 		GEMM_UNROLL
 		for (unsigned int r = 0; r < m; r++)
@@ -100,7 +100,7 @@ TVNNI GEMM_INLINE void few_bytes(const struct gemm_few_step *s, const unsigned i
 			for (unsigned int v = 0; v < nv; v++)
 				acc[r][v] = _mm512_load_si512(s->sums + r * ld + (at + v) * W);
 		for (uint32_t k = 0; k < s->k; k += per, words += GEMM_FEW_LANES, a += m) {
-			__m512i x[FEW_MAX], b[FEW_MAX];
+			GEMM_BUFFER __m512i x[FEW_MAX], b[FEW_MAX];
 
 			if (kind != BYTES_4_COLS && s->rows)
 				few_prefetch(s, at, k / per, nv, W);
