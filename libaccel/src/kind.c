@@ -83,9 +83,10 @@ static int renew(struct accel_queue *queue)
 	if (queue_is_over(queue))
 		return 0;
 	ret = kernel_queue.create(queue);
-	if (!ret)
-		atomic_store_explicit(&queue->backend, &kernel_queue, memory_order_release);
-	return ret;
+	if (ret)
+		return ret;
+	atomic_store_explicit(&queue->backend, &kernel_queue, memory_order_release);
+	return queue_notify_again(queue);
 }
 
 /* Those that could not be made anew have stopped. */

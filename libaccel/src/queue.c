@@ -299,6 +299,7 @@ void queue_put(struct accel_queue *queue)
 	if (atomic_fetch_sub(&queue->refs, 1) != 1)
 		return;
 	list_remove(queue);
+	queue_notify_fini(queue);
 	if (queue->oldest) {	/* the card may still use it: better leaked than reused */
 		log_print(LOG_WARN, "a queue was not killed in time, its memory is lost");
 	} else {
@@ -342,5 +343,6 @@ void accel_queue_destroy(struct accel_queue *queue)
 	queue->dependency_room = 0;
 	pthread_mutex_unlock(&queue->lock);
 	pthread_mutex_unlock(&queue->context->kind_lock);
+	queue_notify(queue);
 	queue_put(queue);
 }

@@ -106,6 +106,8 @@ struct queue_backend {
 	int (*wait)(struct accel_queue *queue, uint64_t point, int64_t deadline, bool locked);
 	/* The newest point of a stopped queue that is over. */
 	uint64_t (*over)(struct accel_queue *queue);
+	/* Has what is in flight interrupt; NULL: it does. Under the queue's lock. */
+	int (*arm)(struct accel_queue *queue);
 	/* What a job that is done gives back; under the queue's lock. */
 	void (*retire)(struct accel_queue *queue, const struct job *job);
 	/* Ends the kernel's queue and what it executes; 0: the card does not use its memory any more. */
@@ -150,6 +152,7 @@ struct accel_queue {
 	unsigned int dependency_room;
 	atomic_uint_fast64_t submitted;
 	atomic_uint_fast64_t last_done;	/* valid once the word is WORD_OVER */
+	atomic_int notify_fd;	/* eventfd + 1, or 0: notify.c */
 	atomic_uint spin_ns;	/* how long to look at the word before sleeping */
 	atomic_bool sleepy;	/* who waits mostly has to sleep */
 	atomic_uint watchers;	/* jobs of others in flight that wait for this on the card */
@@ -249,6 +252,16 @@ void device_look_at_watched(struct accel_device *device);
 int user_queues_init(struct accel_device *device);
 /* Frees what a user-mode queue has that is off the card, but its word. */
 void user_queue_drop_ring(struct accel_queue *queue);
+
+/* ---- notify.c ---- */
+
+/* Whether there is a descriptor for event loops: work with an event is to interrupt. */
+bool queue_notifies(const struct accel_queue *queue);
+/* Makes it readable, if there is one. */
+void queue_notify(struct accel_queue *queue);
+/* For the kernel's new queue in the place of the old one; under the lock. */
+int queue_notify_again(struct accel_queue *queue);
+void queue_notify_fini(struct accel_queue *queue);
 
 /* ---- status.c ---- */
 

@@ -43,6 +43,7 @@ void queue_give_up(struct accel_queue *queue)
 		atomic_store(&queue->state_final, true);
 	}
 	pthread_mutex_unlock(&queue->state_lock);
+	queue_notify(queue);
 }
 
 int queue_state(struct accel_queue *queue, struct drm_onpu_queue_get_state *state)

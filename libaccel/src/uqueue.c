@@ -369,6 +369,19 @@ static int reserve(struct accel_queue *queue, uint32_t need)
 	return 0;
 }
 
+static int user_arm(struct accel_queue *queue)
+{
+	uint64_t submitted = atomic_load(&queue->submitted);
+	int ret;
+
+	if (queue_done(queue) >= submitted)
+		return 0;
+	ret = reserve(queue, 1);
+	if (!ret)
+		arm(queue, submitted, true);
+	return ret;
+}
+
 /* The address of a dependency's word in this queue's context. */
 static int word_of(struct accel_queue *queue, struct dependency *dependency, uint64_t *va)
 {
@@ -469,7 +482,8 @@ static void write_signal(struct accel_queue *queue, const struct commands *comma
 	struct ring *ring = &queue->ring;
 
 	if (++ring->quiet == IRQ_EVERY ||
-	    (commands->awaited && atomic_load_explicit(&queue->sleepy, memory_order_relaxed))) {
+	    (commands->awaited && (queue_notifies(queue) ||
+				   atomic_load_explicit(&queue->sleepy, memory_order_relaxed)))) {
 		packet.flags = ONPU_PKT_IRQ;
 		ring->armed = point;
 		ring->quiet = 0;
@@ -519,6 +533,7 @@ const struct queue_backend user_queue = {
 	.submit = user_submit,
 	.wait = user_wait,
 	.over = user_over,
+	.arm = user_arm,
 	.retire = user_retire,
 	.destroy = user_destroy,
 	.fini = user_queue_drop_ring,

@@ -6,6 +6,9 @@
 #include "common.h"
 
 #include <drm/onpu_accel.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
 
 #define CARD ACCEL_BUFFER_CARD
 
@@ -329,6 +332,106 @@ static void fault(void **state)
 	accel_buffer_destroy(lost);
 }
 
+#ifndef ACCEL_TEST_FAKE
+/* Readable within a time that no machine needs; what it has counted. */
+static uint64_t notified(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	uint64_t count = 0;
+
+	assert_int_equal(poll(&p, 1, 60000), 1);
+	assert_int_equal(p.revents, POLLIN);
+	assert_int_equal(read(fd, &count, sizeof(count)), sizeof(count));
+	return count;
+}
+
+/* As an event loop waits: for the descriptor only. */
+static int loop_until_done(int fd, struct accel_event *event)
+{
+	int ret;
+
+	while ((ret = accel_event_query(event)) == -EBUSY)
+		notified(fd);
+	return ret;
+}
+
+static void event_loop(void **state)
+{
+	struct fixture *f = *state;
+	struct accel_buffer *buffer = make_buffer(f, 4096, CARD);
+	struct accel_event *event, *events[50];
+	struct accel_queue *queue;
+	int fd, other, flags;
+	uint64_t count;
+
+	fails(accel_queue_get_event_fd(NULL, &fd), -EINVAL);
+	fails(accel_queue_get_event_fd(f->queue, NULL), -EINVAL);
+	ok(accel_queue_create(f->context, ACCEL_PRIORITY_MEDIUM, &queue));
+	/* What was submitted before counts as well. */
+	begin_long(f, queue);
+	ok(accel_fill_async(queue, buffer, 0, 4096, 1, &event));
+	ok(accel_queue_get_event_fd(queue, &fd));
+	flags = fcntl(fd, F_GETFL);
+	assert_true(flags >= 0 && flags & O_NONBLOCK);
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	assert_true(notified(fd) >= 1);		/* once at the beginning */
+	ok(loop_until_done(fd, event));
+	accel_event_destroy(event);
+	end_long(f);
+	/* One by one, then many; each is told of. */
+	for (uint32_t i = 0; i < 200; i++) {
+		ok(accel_fill_async(queue, buffer, 0, 4096, i, &event));
+		ok(loop_until_done(fd, event));
+		accel_event_destroy(event);
+	}
+	for (uint32_t i = 0; i < ARRAY_SIZE(events); i++)
+		ok(accel_fill_async(queue, buffer, 0, 4096, i, &events[i]));
+	ok(loop_until_done(fd, events[ARRAY_SIZE(events) - 1]));
+	for (uint32_t i = 0; i < ARRAY_SIZE(events); i++) {
+		ok(accel_event_query(events[i]));
+		accel_event_destroy(events[i]);
+	}
+	/* Further descriptors are of the same, and live as long as they like. */
+	ok(accel_queue_get_event_fd(queue, &other));
+	assert_int_not_equal(fd, other);
+	close(fd);
+	ok(accel_fill_async(queue, buffer, 0, 4096, 3, &event));
+	ok(loop_until_done(other, event));
+	accel_event_destroy(event);
+	while (read(other, &count, sizeof(count)) > 0)
+		;
+	accel_queue_destroy(queue);
+	assert_true(notified(other) >= 1);
+	close(other);
+	accel_buffer_destroy(buffer);
+}
+
+/* The loop hears of work that fails, and of that which fails with it. */
+static void event_loop_fault(void **state)
+{
+	struct fixture *f = *state;
+	struct accel_buffer *lost = make_buffer(f, 4096, CARD);
+	struct accel_event *guilty, *behind;
+	struct accel_queue *queue;
+	int fd;
+
+	ok(accel_queue_create(f->context, ACCEL_PRIORITY_MEDIUM, &queue));
+	ok(accel_queue_get_event_fd(queue, &fd));
+	steal_mapping(lost);
+	ok(accel_fill_async(queue, lost, 0, 64, 6, &guilty));
+	if (accel_fill_async(queue, lost, 0, 64, 7, &behind))
+		behind = NULL;	/* it is known to have stopped by now */
+	fails(loop_until_done(fd, guilty), -EFAULT);
+	if (behind)
+		fails(loop_until_done(fd, behind), -ECANCELED);
+	accel_event_destroy(guilty);
+	accel_event_destroy(behind);
+	close(fd);
+	accel_queue_destroy(queue);
+	accel_buffer_destroy(lost);
+}
+#endif
+
 #ifdef ACCEL_TEST_FAKE
 static void reasons(void **state)
 {
@@ -405,6 +508,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(large_and_small, setup, teardown),
 		cmocka_unit_test_setup_teardown(destroy_cancels, setup, teardown),
 		cmocka_unit_test_setup_teardown(fault, setup, teardown),
+#ifndef ACCEL_TEST_FAKE
+		cmocka_unit_test_setup_teardown(event_loop, setup, teardown),
+		cmocka_unit_test_setup_teardown(event_loop_fault, setup, teardown),
+#endif
 #ifdef ACCEL_TEST_FAKE
 		cmocka_unit_test_setup_teardown(reasons, setup, teardown),
 		cmocka_unit_test_setup_teardown(refused, setup, teardown),

@@ -665,6 +665,21 @@ ACCEL_API void accel_queue_destroy(struct accel_queue *queue);
 ACCEL_API int accel_queue_finish(struct accel_queue *queue, uint64_t timeout_ns);
 
 /**
+ * Gives a file descriptor for event loops (poll(), epoll, select()). It becomes readable when work that an
+ * event was asked for is done or has failed, and when the queue stops or is destroyed; sometimes
+ * without a cause, and once at the beginning. So: read() 8 bytes from it, then look at the events
+ * (accel_event_query()), then wait for it again; nothing is missed.
+ *
+ * It is an eventfd, non-blocking and closed by exec(). The caller closes it. What further calls give is
+ * another descriptor of the same: what is read from one is gone from all.
+ *
+ * From the first call on, work of the queue with an event costs an interrupt.
+ *
+ * Errors: -EMFILE, -ENFILE, -ENOTSUP (the driver does not notify), -ECANCELED (the queue has stopped).
+ */
+ACCEL_API int accel_queue_get_event_fd(struct accel_queue *queue, int *fd);
+
+/**
  * What is submitted to the queue from now on starts only when @p count events
  * are done. They may be of any queue of the same device, and may be destroyed
  * after the call. Work that depends on a failed event is not started by
