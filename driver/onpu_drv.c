@@ -154,6 +154,7 @@ static const struct drm_ioctl_desc onpu_ioctls[] = {
  *        BO_INFO
  *  1.2 - WAIT, QUEUE_NOTIFY; long-running address spaces and user-mode queues
  *  1.3 - limits for each user; restarts of the firmware are counted
+ *  1.4 - DRM_ONPU_QUEUE_PROGRESS
  */
 static const struct drm_driver onpu_driver = {
 	.driver_features = DRIVER_GEM | DRIVER_COMPUTE_ACCEL | DRIVER_SYNCOBJ |
@@ -168,7 +169,7 @@ static const struct drm_driver onpu_driver = {
 	.name = "onpu",
 	.desc = "ONPU accelerator",
 	.major = 1,
-	.minor = 3,
+	.minor = 4,
 };
 
 static int onpu_probe(struct pci_dev *pdev, const struct pci_device_id *id)

@@ -79,6 +79,8 @@ struct onpu_mbox {
 	spinlock_t tx_lock;
 	/** @minor: minor version of the interface that the firmware has */
 	u16 minor;
+	/** @packet_minor: of its interface to the engine */
+	u16 packet_minor;
 	/** @error: why no calls are possible now, or 0 */
 	int error;
 	/** @seq: sequence number of the last request */
@@ -408,6 +410,17 @@ bool onpu_mbox_can_suspend(struct onpu_device *odev)
 }
 
 /**
+ * onpu_mbox_keeps_progress() - whether the firmware takes 64 bits of progress from slot to slot
+ * @odev: card
+ *
+ * Return: false with firmware from before that.
+ */
+bool onpu_mbox_keeps_progress(struct onpu_device *odev)
+{
+	return READ_ONCE(odev->mbox->packet_minor) >= ONPU_PACKET_MINOR_PROGRESS;
+}
+
+/**
  * onpu_mbox_ctx_suspend() - have nothing of a context execute
  * @odev: card; registers and card memory accessible
  * @asid: its number
@@ -474,6 +487,7 @@ static int onpu_mbox_hello(struct onpu_device *odev)
 		return -EINVAL;
 	}
 	odev->mbox->minor = hello.mbox_minor;
+	odev->mbox->packet_minor = hello.packet_minor;
 	if (hello.queues < odev->caps.queues || hello.contexts < odev->caps.contexts) {
 		drm_err(&odev->drm, "firmware serves %u queues and %u contexts of %u and %u\n",
 			hello.queues, hello.contexts, odev->caps.queues, odev->caps.contexts);

@@ -19,6 +19,7 @@ int onpu_mbox_ctx_create(struct onpu_device *odev, u32 asid, u64 root);
 int onpu_mbox_ctx_destroy(struct onpu_device *odev, u32 asid);
 u32 onpu_mbox_timeout_ms(void);
 bool onpu_mbox_can_suspend(struct onpu_device *odev);
+bool onpu_mbox_keeps_progress(struct onpu_device *odev);
 int onpu_mbox_ctx_suspend(struct onpu_device *odev, u32 asid);
 int onpu_mbox_ctx_resume(struct onpu_device *odev, u32 asid);
 int onpu_mbox_engine_reset(struct onpu_device *odev);

@@ -261,7 +261,7 @@ int onpu_queue_create_on_card(struct onpu_queue *queue)
 	int ret;
 
 	if (queue->uqueue)
-		onpu_uqueue_describe(queue->uqueue, &body);
+		onpu_uqueue_describe(queue, &body);
 
 	BUILD_BUG_ON(sizeof(body) != sizeof(req.payload));
 	memcpy(req.payload, &body, sizeof(body));
@@ -757,8 +757,14 @@ static int onpu_queue_alloc_memory(struct onpu_queue *queue)
 {
 	int ret;
 
-	if (queue->uqueue)
-		return 0;
+	if (queue->uqueue) {
+		if (!onpu_uqueue_has_progress(queue->uqueue))
+			return 0;
+		ret = onpu_queue_alloc_bo(queue, PAGE_SIZE, 0, &queue->page.bo, &queue->page.va);
+		if (ret)
+			onpu_queue_free_memory(queue);
+		return ret;
+	}
 
 	queue->ring.order = min_t(u32, ONPU_RING_ORDER, queue->odev->caps.ring_order_max);
 	ret = onpu_queue_alloc_bo(queue, (u64)ONPU_PACKET_SIZE << queue->ring.order,
@@ -860,7 +866,7 @@ static void onpu_queue_teardown(struct work_struct *work)
 	onpu_queue_leave_card(queue);
 	/* Before the number is another queue's. */
 	if (queue->uqueue)
-		onpu_uqueue_revoke(queue);
+		onpu_uqueue_forget(queue);
 	onpu_queue_leave_lr(queue);
 	xa_erase(&odev->queue_mgr->queues, queue->index);
 	onpu_quota_uncharge(odev, queue->quota, ONPU_QUOTA_QUEUES);
@@ -1110,6 +1116,7 @@ static int onpu_queue_publish(struct onpu_file *ofile, struct onpu_vm *vm,
 		/* Nobody can ring before all is where it should be. */
 		onpu_lr_validate(onpu_vm_lr(vm));
 		args->doorbell_offset = onpu_uqueue_doorbell_offset(queue);
+		args->progress_offset = onpu_uqueue_progress_offset(queue);
 	}
 
 	queue->id = *id;
@@ -1139,7 +1146,7 @@ int onpu_ioctl_queue_create(struct drm_device *drm, void *data, struct drm_file 
 	struct onpu_vm *vm;
 	int ret;
 
-	if (ONPU_BAD(drm, args->flags & ~DRM_ONPU_QUEUE_USER) ||
+	if (ONPU_BAD(drm, args->flags & ~(DRM_ONPU_QUEUE_USER | DRM_ONPU_QUEUE_PROGRESS)) ||
 	    ONPU_BAD(drm, args->priority > DRM_ONPU_PRIORITY_REALTIME))
 		return -EINVAL;
 	ret = onpu_uqueue_check(to_onpu_device(drm), args);

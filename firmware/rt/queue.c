@@ -219,6 +219,7 @@ static void take_over(struct queue *q, const struct slot_stop *stop)
 	q->busy_ns += stop->busy_ns;
 	q->packets += stop->packets;
 	q->config.consumer = stop->consumer;
+	q->config.consumer_hi = stop->consumer_hi;
 	q->saved = stop->saved & ONPU_SLOT_SAVED_WORK;
 	q->at_wait = stop->saved & ONPU_SLOT_SAVED_WAIT;
 	q->stop = *stop;

@@ -79,12 +79,14 @@ struct slot_config {
 	__u32 flags;
 	__u32 vector;
 	__u32 consumer;
+	__u32 consumer_hi;
 };
 
 /* What is left of a queue when it leaves its slot. */
 struct slot_stop {
 	__u32 state;		/* enum onpu_slot_state before it became free */
 	__u32 consumer;
+	__u32 consumer_hi;
 	__u64 busy_ns;
 	__u32 packets;
 	__u32 saved;		/* ONPU_SLOT_SAVED_* */

@@ -175,6 +175,7 @@ static bool release(__u32 slot, struct slot_stop *stop)
 		return false;
 	/* These keep their values until the next BIND. */
 	stop->consumer = slot_consumer(slot);
+	stop->consumer_hi = reg(slot, ONPU_SLOT_CONSUMER_HI);
 	stop->busy_ns = slot_busy_ns(slot);
 	stop->packets = slot_packets(slot);
 	stop->saved = stop->state == ONPU_SLOT_SUSPENDED ?
@@ -281,6 +282,7 @@ void slot_bind(__u32 slot, struct queue *q, bool boosted, __u64 now)
 	set_reg(slot, ONPU_SLOT_CTL_LO, (__u32)c->ctl_va);
 	set_reg(slot, ONPU_SLOT_CTL_HI, (__u32)(c->ctl_va >> 32));
 	set_reg(slot, ONPU_SLOT_CONSUMER, c->consumer);
+	set_reg(slot, ONPU_SLOT_CONSUMER_HI, c->consumer_hi);
 	set_reg(slot, ONPU_SLOT_SAVE, ONPU_FW_REGION_SAVE_OFFSET +
 				      c->queue * ONPU_SAVE_SIZE);
 	set_reg(slot, ONPU_SLOT_EVENTS, ~0u);

@@ -634,12 +634,26 @@ void onpu_view_store64(const struct onpu_view *view, uint64_t value)
 		gemm_view_write(view, 0, &value, sizeof(value));
 }
 
-void onpu_view_store32(const struct onpu_view *view, uint32_t value)
+/* Both counts of a control block; ptr is where the block is. */
+void onpu_store_ctl(uint8_t *ptr, uint32_t consumer, uint32_t high)
 {
-	if (word_aligned(view, sizeof(value)))
-		__atomic_store_n((uint32_t *)(void *)view->segs[0].ptr, value, __ATOMIC_RELEASE);
-	else
-		gemm_view_write(view, 0, &value, sizeof(value));
+	uint64_t completed = (uint64_t)high << 32 | consumer;
+
+	onpu_store64(ptr + offsetof(struct onpu_queue_ctl, completed), completed);
+	onpu_store32(ptr, consumer);
+}
+
+void onpu_view_store_ctl(const struct onpu_view *view, uint32_t consumer, uint32_t high)
+{
+	uint64_t completed = (uint64_t)high << 32 | consumer;
+	const size_t at = offsetof(struct onpu_queue_ctl, completed);
+
+	if (word_aligned(view, at + sizeof(completed))) {
+		onpu_store_ctl(view->segs[0].ptr, consumer, high);
+	} else {
+		gemm_view_write(view, at, &completed, sizeof(completed));
+		gemm_view_write(view, 0, &consumer, sizeof(consumer));
+	}
 }
 
 /* Copies len bytes from a place of one view to a place of another; stream: see stream.c. */

@@ -522,6 +522,9 @@ static int slot_read(struct onpu_slot *slot, uint32_t reg, uint32_t *value)
 	case ONPU_SLOT_CONSUMER:
 		*value = atomic_load(&slot->consumer);
 		return 0;
+	case ONPU_SLOT_CONSUMER_HI:
+		*value = atomic_load(&slot->consumer_hi);
+		return 0;
 	case ONPU_SLOT_SAVE:
 		*value = slot->save;
 		return 0;
@@ -609,6 +612,9 @@ static void slot_configure(struct onpu_slot *slot, uint32_t reg, uint32_t value)
 		break;
 	case ONPU_SLOT_CONSUMER:
 		atomic_store(&slot->consumer, value);
+		break;
+	case ONPU_SLOT_CONSUMER_HI:
+		atomic_store(&slot->consumer_hi, value);
 		break;
 	case ONPU_SLOT_SAVE:
 		slot->save = value;

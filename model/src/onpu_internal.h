@@ -213,6 +213,7 @@ struct onpu_slot {
 	_Atomic uint64_t fault_va;
 	/* Written by the engine. */
 	_Atomic uint32_t consumer;
+	_Atomic uint32_t consumer_hi;	/* turns of consumer */
 	_Atomic uint64_t busy_ns;
 	atomic_bool cancel;		/* stop at the next tile */
 	atomic_bool kill;
@@ -440,7 +441,8 @@ void onpu_view_read(const struct onpu_view *view, uint64_t off, void *dst, uint6
 void onpu_view_write(const struct onpu_view *view, uint64_t off, const void *src, uint64_t len);
 uint64_t onpu_view_load64(const struct onpu_view *view);
 void onpu_view_store64(const struct onpu_view *view, uint64_t value);
-void onpu_view_store32(const struct onpu_view *view, uint32_t value);
+void onpu_store_ctl(uint8_t *ptr, uint32_t consumer, uint32_t high);
+void onpu_view_store_ctl(const struct onpu_view *view, uint32_t consumer, uint32_t high);
 void onpu_view_copy(const struct onpu_view *dst, const struct onpu_view *src, uint64_t dst_off,
 		    uint64_t src_off, uint64_t len, bool stream);
 void onpu_view_fill(const struct onpu_view *dst, uint64_t off, uint64_t len, uint32_t pattern,

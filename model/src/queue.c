@@ -477,7 +477,8 @@ static enum step fetch_desc(struct onpu_slot *slot)
 /* A ring packet, or the CALL that it was, is complete. */
 static void consume(struct onpu_slot *slot)
 {
-	atomic_fetch_add(&slot->consumer, 1);
+	if (atomic_fetch_add(&slot->consumer, 1) == UINT32_MAX)
+		atomic_fetch_add(&slot->consumer_hi, 1);
 	slot->phase = PH_WRITEBACK;
 }
 
@@ -525,18 +526,18 @@ static enum step stamp(struct onpu_slot *slot)
 	return step == STEP_OK ? complete(slot) : step;
 }
 
-static enum step list_write_back(struct onpu_slot *slot, uint32_t consumer)
+static enum step list_write_back(struct onpu_slot *slot, uint32_t consumer, uint32_t high)
 {
 	enum step step;
 
 	if (slot->dma.state == DMA_IDLE) {
 		onpu_dma_begin(slot);
-		onpu_dma_add(slot, slot->ctl, sizeof(consumer), ONPU_FAULT_ACCESS_WRITE, true);
+		onpu_dma_add(slot, slot->ctl, CTL_BYTES, ONPU_FAULT_ACCESS_WRITE, true);
 	}
 	step = onpu_dma_progress(slot);
 	if (step != STEP_OK)
 		return step;
-	onpu_view_store32(&slot->dma.view[0], consumer);
+	onpu_view_store_ctl(&slot->dma.view[0], consumer, high);
 	onpu_dma_release(slot);
 	return STEP_OK;
 }
@@ -544,17 +545,18 @@ static enum step list_write_back(struct onpu_slot *slot, uint32_t consumer)
 static enum step write_back(struct onpu_slot *slot)
 {
 	uint32_t consumer = atomic_load(&slot->consumer);
+	uint32_t high = atomic_load(&slot->consumer_hi);
 	struct dma_small small;
 	enum step step = STEP_OK;
 
 	if (slot->ctl) {
-		step = onpu_dma_small(slot, slot->ctl, sizeof(consumer), ONPU_FAULT_ACCESS_WRITE,
-				      true, &small);
+		step = onpu_dma_small(slot, slot->ctl, CTL_BYTES, ONPU_FAULT_ACCESS_WRITE, true,
+				      &small);
 		if (step == STEP_OK) {
-			onpu_store32(small.ptr, consumer);
+			onpu_store_ctl(small.ptr, consumer, high);
 			onpu_dma_small_end(slot, &small);
 		} else if (step == STEP_PENDING) {
-			step = list_write_back(slot, consumer);
+			step = list_write_back(slot, consumer, high);
 		}
 	}
 	if (step != STEP_OK)
@@ -1110,6 +1112,7 @@ void onpu_slot_reset(struct onpu_slot *slot)
 	atomic_store(&slot->packets, 0);
 	atomic_store(&slot->suspend, false);
 	atomic_store(&slot->consumer, 0);
+	atomic_store(&slot->consumer_hi, 0);
 	atomic_store(&slot->events, 0);
 	atomic_store(&slot->event_enable, 0);
 	atomic_store(&slot->error, 0);

@@ -19,7 +19,7 @@
 #include "onpu_internal.h"
 
 #define STATE_MAGIC	0x5441545355504e4full	/* "ONPUSTAT" */
-#define STATE_VERSION	4u
+#define STATE_VERSION	5u
 
 /* Engine time that no card reaches; later ones would overflow. */
 #define ENGINE_TIME_MAX	(1ull << 62)
@@ -204,6 +204,7 @@ static void io_config(struct io *io, struct onpu_slot *slot)
 	io_a32(io, &slot->opcode);
 	io_a64(io, &slot->fault_va);
 	io_a32(io, &slot->consumer);
+	io_a32(io, &slot->consumer_hi);
 	io_a64(io, &slot->busy_ns);
 	io_a32(io, &slot->saved);
 	io_a32(io, &slot->progress);

@@ -184,7 +184,7 @@ static int slot_load(struct fake *f, uint32_t off, uint32_t *v)
 	case ONPU_SLOT_PROGRESS: *v = s->progress; return 0;
 	case ONPU_SLOT_PACKETS: *v = s->packets; return 0;
 	}
-	if (off > ONPU_SLOT_SAVE)
+	if (off > ONPU_SLOT_CONSUMER_HI)
 		return -1;
 	*v = s->config[off / 4];
 	return 0;
@@ -208,7 +208,7 @@ static int slot_store(struct fake *f, uint32_t off, uint32_t v)
 			raise(f, ONPU_MCU_IRQ_SLOT);
 		return 0;
 	}
-	if (off > ONPU_SLOT_SAVE)
+	if (off > ONPU_SLOT_CONSUMER_HI)
 		return -1;
 	if (s->state != ONPU_SLOT_FREE)
 		f->violations++;

@@ -30,7 +30,7 @@
 #define FAKE_VRAM_SIZE		(FAKE_REGION_OFFSET + FAKE_REGION_SIZE)
 
 struct fake_slot {
-	uint32_t config[11];	/* ONPU_SLOT_QUEUE .. ONPU_SLOT_SAVE */
+	uint32_t config[12];	/* ONPU_SLOT_QUEUE .. ONPU_SLOT_CONSUMER_HI */
 	uint32_t state, events, enable, error;
 	uint32_t fault_info, opcode;
 	uint64_t fault_va, busy_ns;

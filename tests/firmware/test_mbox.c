@@ -299,9 +299,12 @@ static void test_more_queues_than_slots(void **state)
 		uint32_t old = q - FAKE_SLOTS;
 
 		slot = fake_slot_of(f, old);
+		/* As if it had done more than 2^32 packets. */
+		f->slots[slot].config[ONPU_SLOT_CONSUMER_HI / 4] = 77 + old;
 		fake_slot_idle(f, slot);
 		fake_settle(f);
 		assert_int_equal(fake_slot_of(f, old), -1);
+		assert_int_equal(f->slots[slot].config[ONPU_SLOT_CONSUMER_HI / 4], 0);
 		assert_int_equal(fake_slot_of(f, q), slot);
 		st = queue_status(f, old);
 		assert_int_equal(st.state, ONPU_QSTATE_UNBOUND);
@@ -318,6 +321,7 @@ static void test_more_queues_than_slots(void **state)
 	fake_settle(f);
 	assert_int_equal(fake_slot_of(f, 0), slot);
 	assert_int_equal(f->slots[slot].config[ONPU_SLOT_CONSUMER / 4], 1);
+	assert_int_equal(f->slots[slot].config[ONPU_SLOT_CONSUMER_HI / 4], 77);
 	assert_int_equal(queue_status(f, 0).producer, 2);
 	finish(f);
 }

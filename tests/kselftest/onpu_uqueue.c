@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #define SYS_DRIVER "/sys/bus/pci/drivers/onpu/"
@@ -68,7 +69,10 @@ TEST_F(uq, arguments)
 		EXPECT_EQ(error, onpu_ioctl(fd, DRM_IOCTL_ONPU_QUEUE_CREATE, &bad));	\
 	} while (0)
 
-	BAD(-EINVAL, flags, 3);
+	BAD(-EINVAL, flags, 4);
+	BAD(-EINVAL, flags, DRM_ONPU_QUEUE_PROGRESS);
+	BAD(-EINVAL, flags, DRM_ONPU_QUEUE_USER | DRM_ONPU_QUEUE_PROGRESS); /* and ctl_va */
+	BAD(-EINVAL, progress_offset, 1);
 	BAD(-EINVAL, pad, 1);
 	BAD(-EINVAL, doorbell_offset, 1);
 	BAD(-EINVAL, ring_order, 3);
@@ -337,6 +341,198 @@ TEST_F(uq, destroyed_in_the_middle)
 		uq_destroy(&q);
 	}
 	ASSERT_EQ(0, uq_run(&self->q));
+}
+
+/* ---- progress that only the card writes ------------------------------------------------------ */
+
+/* Another queue on the same ring memory, whose control block is the driver's. */
+static int with_progress(struct uq *q, const volatile struct onpu_queue_ctl **ctl)
+{
+	int ret;
+
+	onpu_queue_destroy(q->env->fd, q->args.id);
+	munmap((void *)q->doorbell, PAGE);
+	q->args.flags = DRM_ONPU_QUEUE_USER | DRM_ONPU_QUEUE_PROGRESS;
+	q->args.ctl_va = 0;
+	q->args.doorbell_offset = 0;
+	ret = onpu_ioctl(q->env->fd, DRM_IOCTL_ONPU_QUEUE_CREATE, &q->args);
+	if (ret)
+		return ret;
+	q->tail = 0;
+	q->doorbell = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, q->env->fd,
+			   (off_t)q->args.doorbell_offset);
+	*ctl = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, q->env->fd, (off_t)q->args.progress_offset);
+	return q->doorbell == MAP_FAILED || *ctl == MAP_FAILED ? -errno : 0;
+}
+
+static bool comes_to(const volatile __u64 *word, uint64_t value)
+{
+	for (int i = 0; i < 20000 && *word != value; i++)
+		usleep(500);
+	return *word == value;
+}
+
+static bool comes_to32(const volatile __u32 *word, uint32_t value)
+{
+	for (int i = 0; i < 20000 && *word != value; i++)
+		usleep(500);
+	return *word == value;
+}
+
+TEST_F_TIMEOUT(uq, progress, 60)
+{
+	const volatile struct onpu_queue_ctl *ctl = NULL;
+	struct uq q, plain;
+	int fd = onpu_open();
+	uint64_t at;
+
+	ASSERT_EQ(0, uq_create(&self->env, &plain, 4, DRM_ONPU_BO_SYSTEM, 0));
+	EXPECT_EQ(0, plain.args.progress_offset);
+	EXPECT_EQ(0, plain.ctl->completed);
+	ASSERT_EQ(0, uq_run(&plain));
+	EXPECT_TRUE(comes_to(&plain.ctl->completed, 1));
+	ASSERT_EQ(0, uq_create(&self->env, &q, 4, DRM_ONPU_BO_SYSTEM, 0));
+	ASSERT_EQ(0, with_progress(&q, &ctl));
+	EXPECT_EQ(0, ctl->completed);
+	for (uint64_t i = 1; i <= 100; i++) {
+		q.ring[q.tail++ % 16] = pkt_nop();
+		uq_ring(&q);
+		ASSERT_TRUE(comes_to32(&ctl->consumer, (uint32_t)i));
+		ASSERT_EQ(i, ctl->completed);	/* is stored first */
+	}
+	/* Nobody else reads it, and nobody writes it. */
+	at = q.args.progress_offset;
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, self->env.fd,
+				   (off_t)at));
+	EXPECT_EQ(EACCES, errno);
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, self->env.fd, (off_t)at));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, 2 * PAGE, PROT_READ, MAP_SHARED, self->env.fd, (off_t)at));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, (off_t)at));
+	EXPECT_EQ(EACCES, errno);
+	at += plain.args.doorbell_offset - q.args.doorbell_offset;
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE, PROT_READ, MAP_SHARED, self->env.fd, (off_t)at));
+	EXPECT_EQ(EACCES, errno);
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE, PROT_READ, MAP_SHARED, self->env.fd,
+				   (off_t)(at + ONPU_MAX_QUEUES * PAGE)));
+	EXPECT_EQ(EACCES, errno);
+	EXPECT_EQ(-1, mprotect((void *)ctl, PAGE, PROT_READ | PROT_WRITE));
+	/* By packets neither, wherever in the kernel's half it is; those of no other queue too. */
+	for (uint64_t va = KERNEL_HALF; va < KERNEL_HALF + 64 * PAGE; va += PAGE) {
+		struct uq bad;
+
+		ASSERT_EQ(0, uq_create(&self->env, &bad, 4, DRM_ONPU_BO_SYSTEM, 0));
+		uq_add(&bad, va / PAGE % 2 ? pkt_signal(va + 8, 12345) : pkt_fill(va, 64, 12345));
+		EXPECT_EQ(-ECANCELED, uq_run(&bad));
+		uq_destroy(&bad);
+	}
+	EXPECT_EQ(100, ctl->completed);
+	/* The last of it is there when the queue has died, and nothing when it is destroyed. */
+	q.ring[q.tail++ % 16] = pkt_nop();
+	q.ring[q.tail++ % 16] = pkt_op(255);
+	uq_ring(&q);
+	EXPECT_EQ(-ECANCELED, uq_wait_for(&q, 1, WAIT_NS));
+	EXPECT_EQ(101, ctl->completed);
+	uq_destroy(&q);
+	EXPECT_TRUE(comes_to(&ctl->completed, 0));
+	munmap((void *)ctl, PAGE);
+	uq_destroy(&plain);
+	close(fd);
+}
+
+/*
+ * How many ways there are for this process to write to the control block of a queue of its own, which
+ * is unmapped in the end.
+ */
+static int write_over(const volatile struct onpu_queue_ctl *ctl)
+{
+	uint64_t value = 1000000;
+	struct iovec from = { &value, sizeof(value) };
+	struct iovec to = { (void *)&ctl->completed, sizeof(value) };
+	int file = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+	int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	void *moved, *page = (void *)ctl;
+	int ways = (file < 0) + (zero < 0);
+
+	ways += pwrite(file, &value, sizeof(value), (off_t)(uintptr_t)&ctl->completed) > 0;
+	ways += process_vm_writev(getpid(), &from, 1, &to, 1, 0) > 0;
+	ways += read(zero, page, PAGE) > 0;
+	ways += !mprotect(page, PAGE, PROT_READ | PROT_WRITE);
+	ways += !mprotect(page, PAGE, PROT_WRITE);
+	ways += !mprotect(page, PAGE, PROT_READ | PROT_EXEC);
+	ways += mremap(page, PAGE, 2 * PAGE, MREMAP_MAYMOVE) != MAP_FAILED;
+	/* It may be moved, and that changes nothing. */
+	moved = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (moved != MAP_FAILED &&
+	    mremap(page, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, moved) == moved)
+		page = moved;
+	ways += !mprotect(page, PAGE, PROT_READ | PROT_WRITE);
+	munmap(page, PAGE);
+	close(zero);
+	close(file);
+	return ways;
+}
+
+/* Another process with a queue of that kind, which writes wherever it might be. */
+static int attack(void)
+{
+	const volatile struct onpu_queue_ctl *ctl = NULL;
+	struct onpu_env env = { .fd = onpu_open(), .next_va = 0x10000000ull };
+	struct uq q;
+	int ways;
+
+	if (lr_vm_create(env.fd, &env.vm) || uq_create(&env, &q, 4, DRM_ONPU_BO_SYSTEM, 0) ||
+	    with_progress(&q, &ctl))
+		return 100;
+	q.ring[q.tail++ % 16] = pkt_nop();
+	uq_ring(&q);
+	if (!comes_to(&ctl->completed, 1))
+		return 101;
+	ways = write_over(ctl);
+	for (uint64_t va = KERNEL_HALF; va < KERNEL_HALF + 8 * PAGE; va += PAGE) {
+		struct uq bad;
+
+		if (uq_create(&env, &bad, 4, DRM_ONPU_BO_SYSTEM, 0))
+			return 102;
+		uq_add(&bad, pkt_fill(va, 64, 0xffffffff));
+		ways += uq_run(&bad) != -ECANCELED;
+		uq_destroy(&bad);
+	}
+	return ways;
+}
+
+/* A wait for what only the card writes ends when the card has done it, whoever writes what meanwhile. */
+TEST_F_TIMEOUT(uq, progress_nobody_forges, 60)
+{
+	const volatile struct onpu_queue_ctl *ctl = NULL;
+	const volatile uint64_t *completed;
+	struct uq q;
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, uq_create(&self->env, &q, 4, DRM_ONPU_BO_SYSTEM, 0));
+	ASSERT_EQ(0, with_progress(&q, &ctl));
+	completed = (const volatile uint64_t *)&ctl->completed;
+	*q.fence = 0;
+	q.ring[q.tail++ % 16] = pkt_wait(uq_fence_va(&q), ONPU_WAIT_GE, 1);
+	q.ring[q.tail] = pkt_signal(uq_fence_va(&q) + 8, 1);
+	q.ring[q.tail++].flags = ONPU_PKT_IRQ;
+	uq_ring(&q);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(attack());
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFEXITED(status));
+	EXPECT_EQ(0, WEXITSTATUS(status));
+	EXPECT_EQ(0, *completed);
+	EXPECT_EQ(-ETIME, wait_word(self->env.fd, completed, DRM_ONPU_WAIT_NE, 0, q.args.id, 0));
+	*q.fence = 1;
+	EXPECT_EQ(0, wait_word(self->env.fd, completed, DRM_ONPU_WAIT_GE, 1, q.args.id, WAIT_NS));
+	EXPECT_TRUE(comes_to(&ctl->completed, 2));
+	EXPECT_EQ(0, write_over(ctl));
+	uq_destroy(&q);
 }
 
 /* Has the runner do something to the card, and waits until it has. */

@@ -116,6 +116,16 @@ static void ring_wraps_in_order(void **state)
 	assert_int_equal(fx_settle(&e.q), ONPU_SLOT_IDLE);
 	assert_int_equal(fx_load(e.buf), 1015);
 	assert_int_equal(fx_ctl(&e.q), 8);
+	/* The count of 64 bits goes on, on whatever slot, and with what is written there. */
+	assert_true(fx_load(fx_vptr(e.fx, e.q.ctl_off + 8)) == 0x100000008);
+	assert_int_equal(fx_slot(e.fx, 0, ONPU_SLOT_CONSUMER_HI), 1);
+	fx_unbind(&e.q);
+	fx_slot_wr(e.fx, 0, ONPU_SLOT_CONSUMER_HI, 0xfffffff0);
+	fx_slot_wr(e.fx, 0, ONPU_SLOT_CMD, ONPU_SLOT_BIND);
+	submit(&e, pk_nop());
+	assert_int_equal(fx_settle(&e.q), ONPU_SLOT_IDLE);
+	assert_true(fx_load(fx_vptr(e.fx, e.q.ctl_off + 8)) == 0xfffffff000000009);
+	assert_int_equal(fx_load(fx_vptr(e.fx, e.q.ctl_off + 16)), 0);
 	finish(&e);
 }
 

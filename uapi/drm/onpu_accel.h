@@ -529,6 +529,13 @@ enum drm_onpu_priority {
  * not take it. Its address space is DRM_ONPU_VM_LONG_RUNNING.
  */
 #define DRM_ONPU_QUEUE_USER	(1 << 0)
+/**
+ * DRM_ONPU_QUEUE_PROGRESS - a user-mode queue with a control block that only the card writes (1.4)
+ *
+ * @ctl_va is 0 then, and the block is at the start of the page that mmap() gives at
+ * @progress_offset.
+ */
+#define DRM_ONPU_QUEUE_PROGRESS	(1 << 1)
 
 /**
  * struct drm_onpu_queue_create - argument of DRM_IOCTL_ONPU_QUEUE_CREATE
@@ -542,7 +549,7 @@ struct drm_onpu_queue_create {
 	__u32 vm_id;
 	/** @priority: enum drm_onpu_priority; -EACCES without the capability */
 	__u32 priority;
-	/** @flags: DRM_ONPU_QUEUE_USER or zero */
+	/** @flags: DRM_ONPU_QUEUE_USER and DRM_ONPU_QUEUE_PROGRESS, or zero */
 	__u32 flags;
 	/** @id: out: queue id; -ENOSPC when the file or the card has no more */
 	__u32 id;
@@ -556,6 +563,8 @@ struct drm_onpu_queue_create {
 	__u32 pad;
 	/** @doorbell_offset: out: offset to mmap() the page at that begins with the doorbell */
 	__u64 doorbell_offset;
+	/** @progress_offset: out: offset to mmap() the control block at, or 0 (1.4) */
+	__u64 progress_offset;
 };
 
 /**

@@ -13,7 +13,8 @@
 #include "types.h"
 
 #define ONPU_PACKET_ABI_MAJOR	1
-#define ONPU_PACKET_ABI_MINOR	3
+#define ONPU_PACKET_ABI_MINOR	4
+#define ONPU_PACKET_MINOR_PROGRESS 4	/* that onpu_queue_ctl.completed came with */
 
 #define ONPU_PACKET_SIZE	64
 #define ONPU_RING_ORDER_MIN	4	/* 16 packets */
@@ -143,9 +144,13 @@ ONPU_ASSERT_SIZE(struct onpu_stamp, 64);
 /** Written by the engine into the queue's address space, 64-byte aligned. */
 struct onpu_queue_ctl {
 	__u32 consumer;		/* packets completed, modulo 2^32 */
-	__u32 reserved[15];
+	__u32 reserved0;
+	/* From packet ABI 1.4 on. */
+	__u64 completed;	/* packets completed since the queue was created; stored before consumer */
+	__u32 reserved[12];
 };
 ONPU_ASSERT_SIZE(struct onpu_queue_ctl, 64);
+ONPU_ASSERT_OFFSET(struct onpu_queue_ctl, completed, 8);
 
 /** Element types; Documentation/numerics.md defines each. */
 enum onpu_dtype {

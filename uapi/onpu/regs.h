@@ -39,6 +39,7 @@
 #define   ONPU_HW_MINOR_NULL		1 /* minor version that ONPU_PTE_NULL came with */
 #define   ONPU_HW_MINOR_ENGINES		2 /* that engine time, its registers and ONPU_PKT_STAMP came with */
 #define   ONPU_HW_MINOR_IRQ_HOLD	4 /* that ONPU_REG_IRQ_HOLD came with */
+#define   ONPU_HW_MINOR_PROGRESS	4 /* that onpu_queue_ctl.completed came with */
 #define ONPU_REG_OPCODES		0x008 /* bit n: packet opcode n is implemented */
 #define ONPU_REG_CORES			0x00c /* matmul cores */
 #define ONPU_REG_DTYPES_IN		0x010 /* bit n: enum onpu_dtype n as matmul input */
