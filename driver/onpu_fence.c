@@ -29,6 +29,7 @@
 #include "onpu_bo.h"
 #include "onpu_device.h"
 #include "onpu_fence.h"
+#include "onpu_irq.h"
 #include "onpu_job.h"
 #include "onpu_queue.h"
 
@@ -317,6 +318,8 @@ void onpu_fence_cancel(struct onpu_queue *queue)
 	spin_unlock_irq(&queue->fences.lock);
 
 	onpu_fence_put_all(&done);
+	/* Who was told of the queue's death may have looked before the jobs had ended. */
+	onpu_irq_notify(queue);
 }
 
 /**

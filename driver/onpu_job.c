@@ -40,6 +40,7 @@
 #include "onpu_bo.h"
 #include "onpu_device.h"
 #include "onpu_fence.h"
+#include "onpu_irq.h"
 #include "onpu_job.h"
 #include "onpu_queue.h"
 #include "onpu_recovery.h"
@@ -181,6 +182,9 @@ static void onpu_job_free(struct drm_sched_job *base)
 	onpu_fence_drop(job->fence);
 	kfree(job);
 	onpu_job_unreserve(queue, count);
+	/* No interrupt tells of jobs that never ran. */
+	if (onpu_queue_is_dead(queue))
+		onpu_irq_notify(queue);
 	onpu_queue_put_active(queue);
 }
 
