@@ -166,6 +166,8 @@ result $? "monitor: and bound again"
 kill -TERM $monitor
 wait $monitor
 result $? "monitor: terminated"
+# It may have another number now.
+node=$("$accelctl" list --json | "$jsoncheck" devices.0.node~)
 
 # A part of the cards.
 second=$("$accelctl" list --json | "$jsoncheck" devices.1.pci_address~)
