@@ -20,7 +20,7 @@
  *
  * Where the kernel has dmem cgroups, buffer objects in card memory are charged to the
  * cgroup that creates them or brings them back, by TTM; a cgroup at its limit evicts its
- * own. Page tables and rings are not charged.
+ * own. Rings are charged, too, page tables are not.
  *
  * Locking: &onpu_vram_mgr.lock protects the allocator and is innermost; it is
  * taken below reservations. Runs are constant while the resource lives.

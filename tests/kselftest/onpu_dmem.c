@@ -251,8 +251,8 @@ TEST_F_TIMEOUT(dmem, jobs_of_a_group_at_its_limit, 100)
 	struct onpu_env env[3];
 	struct onpu_buf buf[3];
 
-	/* Each with a page of commands, and two of them with their memory, fit. */
-	ASSERT_EQ(0, set_limit(self->region, LIMIT + MIB(1)));
+	/* Two of them with their memory fit, and all rings and commands. */
+	ASSERT_EQ(0, set_limit(self->region, LIMIT + MIB(2)));
 	for (uint32_t i = 0; i < 3; i++) {
 		ASSERT_EQ(0, onpu_env_init(&env[i]));
 		ASSERT_EQ(0, onpu_buf_new(&env[i], LIMIT / 2, DRM_ONPU_BO_VRAM, &buf[i]));
@@ -261,7 +261,7 @@ TEST_F_TIMEOUT(dmem, jobs_of_a_group_at_its_limit, 100)
 		for (uint32_t i = 0; i < 3; i++) {
 			ASSERT_EQ(0, onpu_run_one(&env[i], pkt_fill(buf[i].va, LIMIT / 2,
 								    0x2000 + round * 4 + i)));
-			EXPECT_GE(LIMIT + MIB(1), charged(self->region));
+			EXPECT_GE(LIMIT + MIB(2), charged(self->region));
 		}
 		for (uint32_t i = 0; i < 3; i++) {
 			volatile uint32_t *data = buf[i].cpu;

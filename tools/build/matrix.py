@@ -38,7 +38,8 @@ class Kernel:
         return ".".join(map(str, self.number()))
 
 
-def _apt(suite):
+def apt(suite):
+    """apt with one suite, of whichever Debian release."""
     return privapt.PrivateApt(f"matrix-{suite}", [suite], foreign=True)
 
 
@@ -47,16 +48,16 @@ def _ask_archive():
     found = {}
     home = privapt.codename()
     for suite in sorted(SUITES, key=lambda s: not s.startswith(home)):
-        apt = _apt(suite)
+        source = apt(suite)
         try:
-            apt.update()
+            source.update()
         except BuildError as error:
             say(f"      no {suite} in this archive: {str(error).splitlines()[0]}")
             continue
-        for name in apt.cache("pkgnames", "linux-headers-").split():
+        for name in source.cache("pkgnames", "linux-headers-").split():
             match = NAME.match(name)
             if match and tuple(map(int, match.groups()[1:3])) >= OLDEST:
-                kernel = Kernel(match.group(1), apt.versions(name)[0], suite)
+                kernel = Kernel(match.group(1), source.versions(name)[0], suite)
                 found.setdefault(kernel.number(), kernel)
     if not found:
         raise BuildError("the archive has no kernel to build for")
@@ -87,7 +88,7 @@ def folder(kernel, image):
             PROGRESS.step(f"fetching kernel {kernel.release} from {kernel.suite} (not installed)")
             codename = kernel.suite.split("-")[0]
             foreign = codename if codename != privapt.codename() else None
-            kernels.make_folder(_apt(kernel.suite), kernel.release, kernel.version, path,
+            kernels.make_folder(apt(kernel.suite), kernel.release, kernel.version, path,
                                 image=image, foreign=foreign)
     return path
 
