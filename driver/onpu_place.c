@@ -326,21 +326,22 @@ static bool is_onpu_bo(const struct ttm_buffer_object *tbo)
 /**
  * onpu_place_eviction_valuable() - whether to evict or swap out a buffer object
  * @tbo: object
- * @place: where room is needed
+ * @place: where room is needed, NULL for anywhere (the limit of a cgroup was lowered)
  *
  * Return: true to do it.
  */
 bool onpu_place_eviction_valuable(struct ttm_buffer_object *tbo, const struct ttm_place *place)
 {
 	bool vram = tbo->resource->mem_type == TTM_PL_VRAM;
+	u32 flags = place ? place->flags : 0;
 
-	if (place->flags & PLACE_NO_EVICT)
+	if (flags & PLACE_NO_EVICT)
 		return false;
 	if (tbo->type == ttm_bo_type_sg && !tbo->deleted)
 		return false;
 
 	/* To swap out is never urgent. */
-	if (!vram || place->flags & PLACE_IDLE_ONLY) {
+	if (!vram || flags & PLACE_IDLE_ONLY) {
 		if (!dma_resv_test_signaled(tbo->base.resv, DMA_RESV_USAGE_BOOKKEEP))
 			return false;
 		if (is_onpu_bo(tbo) && atomic_read(&ttm_to_onpu_bo(tbo)->unsynced))
