@@ -363,7 +363,7 @@ static void mcu_bus(void **state)
 		ok += onpu_card_mcu_read32(fx->card, addr, &value) == 0;
 	/* SYS, crypto, pending words and theirs, values, 3 words per context, slots, events. */
 	assert_int_equal(ok, (ONPU_SYS_END - ONPU_MCU_SYS) / 4 + 6 + 8 + 2 + 1 + 64 + 3 * 8 +
-			 4 * (11 + 14) + 1);
+			 4 * (12 + 14) + 1);
 	assert_int_equal(onpu_card_mcu_read32(fx->card, 0, &value), -1);
 	assert_int_equal(onpu_card_mcu_read32(fx->card, 0xfffffffc, &value), -1);
 	assert_int_equal(onpu_card_mcu_write32(fx->card, ONPU_SLOT(4, 0), 1), -1);

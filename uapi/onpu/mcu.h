@@ -125,8 +125,8 @@
 #define ONPU_SLOT_CTL_LO	0x1c
 #define ONPU_SLOT_CTL_HI	0x20
 #define ONPU_SLOT_CONSUMER	0x24 /* the next packet; counts up while bound */
-#define ONPU_SLOT_CONSUMER_HI	0x2c /* counts the turns of CONSUMER; hardware 1.4 */
 #define ONPU_SLOT_SAVE		0x28 /* save area: offset in the firmware region, multiple of SAVE_SIZE */
+#define ONPU_SLOT_CONSUMER_HI	0x2c /* counts the turns of CONSUMER; hardware 1.4 */
 /* state */
 #define ONPU_SLOT_CMD		0x40 /* WO */
 #define   ONPU_SLOT_BIND	1 /* FREE -> IDLE or RUNNING; invalid configuration: ERROR, ONPU_ERR_INTERNAL */
