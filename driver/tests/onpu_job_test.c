@@ -81,6 +81,10 @@ void onpu_queue_put_active(struct onpu_queue *queue)
 {
 }
 
+void onpu_irq_notify(struct onpu_queue *queue)
+{
+}
+
 static int job_init(struct kunit *test)
 {
 	struct job_test *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
