@@ -23,6 +23,7 @@
 
 #include "../kselftest/onpu_uq.h"
 #include "guest_disk.h"
+#include "took.h"
 
 #define TURN		50u
 #define SLICE_NS	30000000ll
@@ -42,13 +43,6 @@ static void check(int ret, const char *what)
 }
 
 /* ---- statistics ---- */
-
-static int ascending(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
 
 static uint64_t percentile(const uint64_t *sorted, size_t n, unsigned int percent)
 {

@@ -28,10 +28,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "reference.h"
+#include "took.h"
 
 #define CASES_MAX 32
 #define SAMPLE 48
@@ -56,14 +56,6 @@ static struct accel_queue *queues[QUEUES_MAX];
 static unsigned int queue_count;
 static struct job cases[CASES_MAX];
 static unsigned int case_count;
-
-static uint64_t now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static void fail(const char *what, const char *why)
 {

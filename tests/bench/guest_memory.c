@@ -19,33 +19,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "took.h"
 
 #define TURNS 50
 #define COPIES 15
 #define PAGE 4096u
 #define MIB (1ull << 20)
 
-static uint64_t now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static int ascending(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 static void report(const char *name, uint64_t bytes, uint64_t *took, unsigned int n)
 {
-	qsort(took, n, sizeof(took[0]), ascending);
-	printf("%s %" PRIu64 " %" PRIu64 "\n", name, bytes, took[n / 2]);
+	printf("%s %" PRIu64 " %" PRIu64 "\n", name, bytes, median(took, n));
 }
 
 static void check(int ret, const char *what)

@@ -15,31 +15,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "took.h"
 
 #define MATMULS 100u
 #define N 16u
 #define TURNS 151u
 
-static uint64_t now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static int ascending(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 static void report(const char *name, uint64_t *took)
 {
-	qsort(took, TURNS, sizeof(took[0]), ascending);
-	printf("%s %u %" PRIu64 "\n", name, MATMULS, took[TURNS / 2]);
+	printf("%s %u %" PRIu64 "\n", name, MATMULS, median(took, TURNS));
 }
 
 static void check(int ret, const char *what)

@@ -23,9 +23,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "peak.h"
+#include "took.h"
 
 #define ROW_MAJOR 101
 #define NO_TRANS 111
@@ -50,14 +50,6 @@ struct peer {
 	float *memory;
 	size_t room;
 };
-
-static uint64_t now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static void *symbol(const char *const *names, const char *function)
 {
@@ -207,13 +199,6 @@ static uint64_t peak_once(struct peer *peer, bool integer)
 	return (now() - start) / (uint64_t)peer->threads;
 }
 
-static int ascending(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* what: bytes, or whether integers. */
 static uint64_t measure(struct peer *peer, size_t what, int count)
 {
@@ -221,8 +206,7 @@ static uint64_t measure(struct peer *peer, size_t what, int count)
 
 	for (int i = 0; i < count; i++)
 		took[i] = peer->peak ? peak_once(peer, what) : read_once(peer, what);
-	qsort(took, (size_t)count, sizeof(took[0]), ascending);
-	return took[count / 2];
+	return median(took, (unsigned int)count);
 }
 
 int main(int argc, char **argv)
