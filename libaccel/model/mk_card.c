@@ -46,6 +46,18 @@ void mk_write32(const struct mk_card *card, uint64_t reg, uint32_t value)
 	onpu_card_mmio_write(card->model, reg, value, 4);
 }
 
+/*
+ * A register of interrupts, with mk_lock held: what is pending then interrupts at once, in this very thread.
+ */
+static _Thread_local bool has_lock;
+
+static void write_irq(const struct mk_card *card, uint64_t reg, uint32_t value)
+{
+	has_lock = true;
+	mk_write32(card, reg, value);
+	has_lock = false;
+}
+
 /* ---- what the model asks of its platform ---- */
 
 static uint64_t op_time(void *opaque)
@@ -70,15 +82,18 @@ static void op_unmap(void *opaque, const struct onpu_hostmap *map)
 static void op_irq(void *opaque, unsigned int vector)
 {
 	struct mk_card *card = opaque;
+	bool locked = has_lock;
 
-	pthread_mutex_lock(&mk_lock);
+	if (!locked)
+		pthread_mutex_lock(&mk_lock);
 	if (vector) {
 		mk_queue_interrupt(card, vector);
 	} else {
 		card->mail = true;
 		mk_kick();
 	}
-	pthread_mutex_unlock(&mk_lock);
+	if (!locked)
+		pthread_mutex_unlock(&mk_lock);
 }
 
 /* A rule of the hardware was broken: by this file or its neighbours. */
@@ -296,7 +311,7 @@ int mk_card_create(unsigned int index)
 	if (!ret)
 		ret = boot(card);
 	if (!ret) {
-		mk_write32(card, ONPU_REG_IRQ_ENABLE, ONPU_IRQ_MBOX | ONPU_IRQ_FATAL);
+		write_irq(card, ONPU_REG_IRQ_ENABLE, ONPU_IRQ_MBOX | ONPU_IRQ_FATAL);
 		/* From here on the thread looks after it. */
 		mk_cards[index] = card;
 		ret = hello(card);
@@ -426,7 +441,7 @@ void mk_card_mail(struct mk_card *card)
 	const struct onpu_msg *ring;
 	uint32_t cause = mk_read32(card, ONPU_REG_IRQ_CAUSE), head;
 
-	mk_write32(card, ONPU_REG_IRQ_CAUSE, cause);
+	write_irq(card, ONPU_REG_IRQ_CAUSE, cause);
 	if (cause & ONPU_IRQ_FATAL) {
 		card->lost = true;
 		mk_queue_card_lost(card);

@@ -7,8 +7,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -472,6 +474,43 @@ static void opened_by_many(void **state)
 	assert_int_equal(mk_objects(), 0);
 }
 
+static void *look_for_mail(void *arg)
+{
+	atomic_bool *stop = arg;
+
+	while (!atomic_load(stop)) {
+		pthread_mutex_lock(&mk_lock);
+		mk_cards[0]->mail = true;
+		mk_kick();
+		pthread_mutex_unlock(&mk_lock);
+		sched_yield();
+	}
+	return NULL;
+}
+
+/* A message that comes between a look for its cause and the end of that look interrupts there. */
+static void mail_during_a_look(void **state)
+{
+	int fd = os_open(NODE);
+	atomic_bool stop = false;
+	pthread_t thread;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(pthread_create(&thread, NULL, look_for_mail, &stop), 0);
+	for (int i = 0; i < 1000; i++) {
+		struct drm_onpu_vm_create vm = { 0 };
+		struct drm_onpu_vm_destroy gone = { 0 };
+
+		assert_int_equal(os_ioctl(fd, DRM_IOCTL_ONPU_VM_CREATE, &vm), 0);
+		gone.id = vm.id;
+		assert_int_equal(os_ioctl(fd, DRM_IOCTL_ONPU_VM_DESTROY, &gone), 0);
+	}
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+	os_close(fd);
+}
+
 /* What the library takes by itself. */
 static void the_default(void **state)
 {
@@ -507,6 +546,7 @@ int main(void)
 		cmocka_unit_test(the_default),
 		cmocka_unit_test(stands_still),
 		cmocka_unit_test(opened_by_many),
+		cmocka_unit_test(mail_during_a_look),
 		cmocka_unit_test_setup_teardown(rounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(wait_answers, setup, teardown),
 		cmocka_unit_test_setup_teardown(create_answers, setup, teardown),
