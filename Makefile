@@ -9,6 +9,8 @@ MAKEFLAGS += --no-print-directory
 BUILD := tools/build/build
 
 .DEFAULT_GOAL := help
+# Each target is parallel by itself; two of them would be in one build folder at the same time.
+.NOTPARALLEL:
 .PHONY: help deps build qemu firmware module libaccel tools check coverage demo demo-numpy vm bench lint \
 	matrix install install-dkms clean distclean
 
