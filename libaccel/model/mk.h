@@ -171,6 +171,8 @@ void mk_card_renew(struct mk_card *card, uint32_t asid);
 /* A zeroed page of card memory for tables and such: its offset, 0 when there is none. */
 uint64_t mk_page_alloc(struct mk_card *card);
 void mk_page_free(struct mk_card *card, uint64_t offset);
+/* Has @count of them at hand, so that the next ones are not refused. */
+bool mk_page_reserve(struct mk_card *card, uint64_t count);
 
 /* ---- mk_bo.c, mk_share.c: buffer objects ---- */
 
@@ -284,6 +286,7 @@ struct mk_vm {
 	unsigned int table_count, table_room;
 	struct mk_mapping **mappings;	/* by rising address */
 	unsigned int count, room;
+	struct mk_mapping *spare;	/* for a VM_BIND under way */
 	bool moved;			/* some object may not be where it must be */
 	uint64_t used;			/* when it was submitted to, for eviction */
 	bool ready;			/* it is created */

@@ -210,6 +210,14 @@ static bool more_pages(struct mk_card *card)
 	return true;
 }
 
+bool mk_page_reserve(struct mk_card *card, uint64_t count)
+{
+	while (card->free_count < count)
+		if (!more_pages(card))
+			return false;
+	return true;
+}
+
 uint64_t mk_page_alloc(struct mk_card *card)
 {
 	uint64_t offset;

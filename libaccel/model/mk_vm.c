@@ -6,6 +6,9 @@
  * of its address space, because the card may have it in a TLB; when a large page takes the place
  * of an empty table, the table is only left aside.
  *
+ * VM_BIND does all or nothing, as the driver's: what its operations may need at most, mappings and pages
+ * for tables, is put aside before the first of them.
+ *
  * Locking: mk_lock. Entries are written atomically, the card reads them at any time. What was
  * unmapped is let go of when the card has forgotten it, with the lock released in between.
  */
@@ -28,19 +31,30 @@ static void store(uint64_t *entry, uint64_t value)
 	__atomic_store_n(entry, value, __ATOMIC_RELEASE);
 }
 
+/* Room in the list for @more tables. */
+static bool reserve_list(struct mk_vm *vm, uint64_t more)
+{
+	uint64_t wanted = vm->table_count + more, room = vm->table_room ? vm->table_room : 16;
+	uint64_t *list;
+
+	if (wanted <= vm->table_room)
+		return true;
+	while (room < wanted)
+		room *= 2;
+	list = realloc(vm->tables, room * sizeof(*list));
+	if (!list)
+		return false;
+	vm->tables = list;
+	vm->table_room = (unsigned int)room;
+	return true;
+}
+
 static uint64_t new_table(struct mk_vm *vm)
 {
 	uint64_t offset;
 
-	if (vm->table_count == vm->table_room) {
-		unsigned int room = vm->table_room ? vm->table_room * 2 : 16;
-		uint64_t *list = realloc(vm->tables, room * sizeof(*list));
-
-		if (!list)
-			return 0;
-		vm->tables = list;
-		vm->table_room = room;
-	}
+	if (!reserve_list(vm, 1))
+		return 0;
 	offset = mk_page_alloc(vm->card);
 	if (offset)
 		vm->tables[vm->table_count++] = offset;
@@ -188,24 +202,13 @@ static unsigned int find_index(const struct mk_vm *vm, uint64_t va)
 	return low;
 }
 
-static int insert(struct mk_vm *vm, const struct mk_mapping *from)
+/* One of those that were put aside. */
+static void insert(struct mk_vm *vm, const struct mk_mapping *from)
 {
 	unsigned int index = find_index(vm, from->va);
-	struct mk_mapping *m = malloc(sizeof(*m));
+	struct mk_mapping *m = vm->spare;
 
-	if (!m)
-		return -ENOMEM;
-	if (vm->count == vm->room) {
-		unsigned int room = vm->room ? vm->room * 2 : 16;
-		struct mk_mapping **list = realloc(vm->mappings, room * sizeof(struct mk_mapping *));
-
-		if (!list) {
-			free(m);
-			return -ENOMEM;
-		}
-		vm->mappings = list;
-		vm->room = room;
-	}
+	vm->spare = m->next;
 	*m = *from;
 	m->vm = vm;
 	if (m->bo) {
@@ -218,7 +221,6 @@ static int insert(struct mk_vm *vm, const struct mk_mapping *from)
 		(vm->count - index) * sizeof(struct mk_mapping *));
 	vm->mappings[index] = m;
 	vm->count++;
-	return 0;
 }
 
 static void unlink_mapping(struct mk_mapping *m)
@@ -245,8 +247,8 @@ static void take(struct mk_vm *vm, unsigned int index, struct mk_mapping **gone)
 	*gone = m;
 }
 
-/* Unmaps a range; parts of mappings that reach over it stay. */
-static int unmap(struct mk_vm *vm, uint64_t va, uint64_t size, struct mk_mapping **gone)
+/* Unmaps a range; parts of mappings that reach over it stay, at most one at each end. */
+static void unmap(struct mk_vm *vm, uint64_t va, uint64_t size, struct mk_mapping **gone)
 {
 	uint64_t end = va + size;
 	unsigned int index;
@@ -261,13 +263,12 @@ static int unmap(struct mk_vm *vm, uint64_t va, uint64_t size, struct mk_mapping
 		behind.va = end;
 		behind.size = m_end - end;
 		behind.offset += m->bo ? end - m->va : 0;
-		if (before.va < va && insert(vm, &before))
-			return -ENOMEM;
-		if (m_end > end && insert(vm, &behind))
-			return -ENOMEM;
+		if (before.va < va)
+			insert(vm, &before);
+		if (m_end > end)
+			insert(vm, &behind);
 	}
 	mk_pt_unmap(vm, va, size);
-	return 0;
 }
 
 static void release(struct mk_mapping *gone)
@@ -308,30 +309,118 @@ static int check_op(struct mk_file *file, const struct mk_vm *vm, const struct d
 	return bo->readonly && !(op->flags & DRM_ONPU_BIND_READONLY) ? -EACCES : 0;
 }
 
-static int do_op(struct mk_file *file, struct mk_vm *vm, const struct drm_onpu_bind_op *op,
-		 struct mk_mapping **gone)
+static struct mk_bo *bo_of(struct mk_file *file, const struct drm_onpu_bind_op *op)
+{
+	return op->type == DRM_ONPU_BIND_MAP && !(op->flags & DRM_ONPU_BIND_NULL) ? mk_bo_find(file, op->handle) : NULL;
+}
+
+/* Tables of a level that a range has a part in. */
+static uint64_t spans(uint64_t va, uint64_t size, unsigned int level)
+{
+	return ((va + size - 1) >> ONPU_MMU_SHIFT(level)) - (va >> ONPU_MMU_SHIFT(level)) + 1;
+}
+
+/*
+ * Most tables that an operation makes: two take the places of large pages that it cuts; a MAP makes those above,
+ * and the lowest ones where it cannot have large pages.
+ */
+static uint64_t tables_of(struct mk_file *file, const struct drm_onpu_bind_op *op)
+{
+	const struct mk_bo *bo = bo_of(file, op);
+	uint64_t count = 2;
+
+	if (op->type == DRM_ONPU_BIND_UNMAP)
+		return count;
+	for (unsigned int level = 2; level < ONPU_MMU_LEVELS; level++)
+		count += spans(op->va, op->size, level);
+	if (bo && (mk_bo_pte(bo, op->bo_offset) - op->va) % MK_HUGE)
+		count += spans(op->va, op->size, 1);
+	return count;
+}
+
+static bool reserve_mappings(struct mk_vm *vm, unsigned int spare, unsigned int more)
+{
+	unsigned int room = vm->room ? vm->room : 16;
+	struct mk_mapping **list;
+
+	for (unsigned int i = 0; i < spare; i++) {
+		struct mk_mapping *m = malloc(sizeof(*m));
+
+		if (!m)
+			return false;
+		m->next = vm->spare;
+		vm->spare = m;
+	}
+	if (vm->count + more <= vm->room)
+		return true;
+	while (room < vm->count + more)
+		room *= 2;
+	list = realloc(vm->mappings, room * sizeof(struct mk_mapping *));
+	if (!list)
+		return false;
+	vm->mappings = list;
+	vm->room = room;
+	return true;
+}
+
+static void drop_spare(struct mk_vm *vm)
+{
+	while (vm->spare) {
+		struct mk_mapping *next = vm->spare->next;
+
+		free(vm->spare);
+		vm->spare = next;
+	}
+}
+
+static bool splits(const struct mk_vm *vm, const struct drm_onpu_bind_op *op)
+{
+	unsigned int index = find_index(vm, op->va);
+	const struct mk_mapping *m = index < vm->count ? vm->mappings[index] : NULL;
+
+	return m && m->va < op->va && m->va + m->size > op->va + op->size;
+}
+
+/* All that the operations may need: 0, -ENOSPC, -ENOMEM. */
+static int reserve(struct mk_file *file, struct mk_vm *vm, const uint8_t *ops, const struct drm_onpu_array *array)
+{
+	unsigned int spare = 0, more = 0;
+	uint64_t tables = 0;
+
+	for (uint32_t i = 0; i < array->count; i++) {
+		const struct drm_onpu_bind_op *op = (const void *)(ops + (size_t)i * array->stride);
+		bool map = op->type == DRM_ONPU_BIND_MAP;
+
+		spare += map ? 3 : 2;
+		more += map ? 2 : splits(vm, op);
+		tables += tables_of(file, op);
+	}
+	if (more && vm->count + more > mk_limits.max_mappings)
+		return -ENOSPC;
+	/* The list is for what an UNMAP may split after a MAP before it, too. */
+	if (!reserve_mappings(vm, spare, 2 * array->count) || !reserve_list(vm, tables) ||
+	    !mk_page_reserve(vm->card, tables))
+		return -ENOMEM;
+	return 0;
+}
+
+/* Cannot fail. */
+static void do_op(struct mk_file *file, struct mk_vm *vm, const struct drm_onpu_bind_op *op,
+		  struct mk_mapping **gone)
 {
 	struct mk_mapping new = {
-		.va = op->va, .size = op->size, .offset = op->bo_offset,
-		.bo = op->flags & DRM_ONPU_BIND_NULL ? NULL : mk_bo_find(file, op->handle),
+		.va = op->va, .size = op->size, .offset = op->bo_offset, .bo = bo_of(file, op),
 		.readonly = op->flags & DRM_ONPU_BIND_READONLY,
 	};
-	int ret = unmap(vm, op->va, op->size, gone);
 
-	if (ret || op->type == DRM_ONPU_BIND_UNMAP)
-		return ret;
-	if (vm->count >= mk_limits.max_mappings)
-		return -ENOSPC;
-	ret = insert(vm, &new);
-	if (ret)
-		return ret;
-	ret = mk_pt_map(vm, op->va, op->size, bits_of(&new) |
-			(new.bo ? mk_bo_pte(new.bo, new.offset) : ONPU_PTE_NULL));
-	if (!ret && new.bo && new.bo->region == DRM_ONPU_REGION_NONE)
+	unmap(vm, op->va, op->size, gone);
+	if (op->type == DRM_ONPU_BIND_UNMAP)
+		return;
+	insert(vm, &new);
+	mk_pt_map(vm, op->va, op->size, bits_of(&new) |
+		  (new.bo ? mk_bo_pte(new.bo, new.offset) : ONPU_PTE_NULL));
+	if (new.bo && new.bo->region == DRM_ONPU_REGION_NONE)
 		mk_pt_unmap(vm, op->va, op->size);
-	if (ret)
-		unmap(vm, op->va, op->size, gone);
-	return ret;
 }
 
 static int bind(struct mk_file *file, struct drm_onpu_vm_bind *arg)
@@ -350,8 +439,11 @@ static int bind(struct mk_file *file, struct drm_onpu_vm_bind *arg)
 	for (i = 0; i < arg->ops.count && !ret; i++)
 		ret = check_op(file, vm, (const void *)(ops + (size_t)i * arg->ops.stride));
 	arg->failed_op = ret ? i - 1 : arg->ops.count;
+	if (!ret)
+		ret = reserve(file, vm, ops, &arg->ops);
 	for (i = 0; i < arg->ops.count && !ret; i++)
-		ret = do_op(file, vm, (const void *)(ops + (size_t)i * arg->ops.stride), &gone);
+		do_op(file, vm, (const void *)(ops + (size_t)i * arg->ops.stride), &gone);
+	drop_spare(vm);
 	if (gone) {
 		mk_vm_get(vm);
 		mk_card_invalidate(vm->card, vm->asid);

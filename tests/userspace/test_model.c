@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * User-mode queues of the model in the process, call by call: the answers are those that
+ * User-mode queues and address spaces of the model in the process, call by call: the answers are those that
  * Documentation/uapi.md promises of the driver.
  */
 #define _GNU_SOURCE
@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -414,6 +415,205 @@ static void memory(void **state)
 	free(other);
 }
 
+/* ---- memory that is refused ---- */
+
+/* How many calls for memory this thread has left, until one is refused; 0: all are granted. */
+static _Thread_local unsigned int refuse_in;
+
+static bool refuse(void)
+{
+	return refuse_in && !--refuse_in;
+}
+
+/* The linker has all calls come here (meson.build). */
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *pointer, size_t size);
+int __real_mprotect(void *pointer, size_t size, int how);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *pointer, size_t size);
+int __wrap_mprotect(void *pointer, size_t size, int how);
+
+void *__wrap_malloc(size_t size)
+{
+	return refuse() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	return refuse() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *pointer, size_t size)
+{
+	return refuse() ? NULL : __real_realloc(pointer, size);
+}
+
+int __wrap_mprotect(void *pointer, size_t size, int how)
+{
+	if (!refuse())
+		return __real_mprotect(pointer, size, how);
+	errno = ENOMEM;
+	return -1;
+}
+
+/* ---- VM_BIND ---- */
+
+#define BASE	(1ull << 30)	/* where there are large pages */
+#define MIB	(1ull << 20)
+
+static struct drm_onpu_vm_get_state vm_state(const struct raw *r)
+{
+	struct drm_onpu_vm_get_state state = { .id = r->vm };
+
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_VM_GET_STATE, &state), 0);
+	return state;
+}
+
+static int bind_ops(const struct raw *r, const struct drm_onpu_bind_op *ops, unsigned int count)
+{
+	struct drm_onpu_vm_bind arg = {
+		.vm_id = r->vm, .ops = { .count = count, .stride = sizeof(*ops), .ptr = (uintptr_t)ops },
+	};
+	int ret = os_ioctl(r->fd, DRM_IOCTL_ONPU_VM_BIND, &arg);
+
+	/* No single operation is at fault. */
+	assert_int_equal(arg.failed_op, count);
+	return ret;
+}
+
+/* Memory whose every page begins with a number of its own; it is mapped at @va, if that is not 0. */
+static uint32_t numbered_bo(struct raw *r, uint64_t va, uint64_t size, uint64_t first)
+{
+	struct drm_onpu_bo_create bo = { .size = size, .flags = DRM_ONPU_BO_VRAM };
+	struct drm_onpu_bo_mmap_offset offset = { 0 };
+	struct drm_onpu_bind_op op = { .type = DRM_ONPU_BIND_MAP, .va = va, .size = size };
+	void *pointer;
+
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_BO_CREATE, &bo), 0);
+	op.handle = offset.handle = bo.handle;
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_BO_MMAP_OFFSET, &offset), 0);
+	assert_int_equal(os_mmap(r->fd, offset.offset, size, &pointer), 0);
+	for (uint64_t page = 0; page < size / 4096; page++)
+		((uint64_t *)pointer)[page * 512] = first + page;
+	if (va)
+		assert_int_equal(bind_ops(r, &op, 1), 0);
+	return bo.handle;
+}
+
+/* What the card finds at an address; its queue must be alive. */
+static uint64_t card_reads(struct raw *r, uint64_t va)
+{
+	struct onpu_packet copy = { .opcode = ONPU_OP_COPY };
+	uint64_t number = r->tail + 1;
+
+	copy.copy.dst_va = WORD_VA + 8;
+	copy.copy.src_va = va;
+	copy.copy.size = 8;
+	put(r, copy);
+	put_signal(r, 0, number, ONPU_PKT_IRQ);
+	os_ring(r->doorbell, r->tail);
+	assert_int_equal(wait_raw(r, wait_for(r, 0, DRM_ONPU_WAIT_GE, number)), 0);
+	return word(r, 1);
+}
+
+/* The card cannot read there; this is the end of the queue. */
+static void card_faults(struct raw *r, uint64_t va)
+{
+	struct onpu_packet copy = { .opcode = ONPU_OP_COPY };
+
+	copy.copy.dst_va = WORD_VA + 8;
+	copy.copy.src_va = va;
+	copy.copy.size = 8;
+	put(r, copy);
+	os_ring(r->doorbell, r->tail);
+	assert_int_equal(wait_raw(r, wait_for(r, 2, DRM_ONPU_WAIT_GE, 1)), -ECANCELED);
+	assert_int_equal(flags_of(r), DRM_ONPU_QUEUE_DEAD | DRM_ONPU_QUEUE_FAULT);
+}
+
+/* Whichever call for memory is refused, a VM_BIND has done nothing; then all of it. */
+static void bind_without_memory(void **state)
+{
+	struct raw *r = *state;
+	uint32_t other = numbered_bo(r, 0, 4 * MIB, 100000);
+	struct drm_onpu_bind_op ops[] = {
+		/* a page out of a large one, */
+		{ .type = DRM_ONPU_BIND_UNMAP, .va = BASE + MIB, .size = 4096 },
+		/* something that has no large pages over parts of large ones, */
+		{ .type = DRM_ONPU_BIND_MAP, .va = BASE + 3 * MIB, .size = 2 * MIB, .handle = other, .bo_offset = 4096 },
+		/* more tables than are at hand, */
+		{ .type = DRM_ONPU_BIND_MAP, .va = 1ull << 40, .size = 900ull << 30, .flags = DRM_ONPU_BIND_NULL },
+		/* and parts of that again. */
+		{ .type = DRM_ONPU_BIND_UNMAP, .va = (1ull << 40) + 4096, .size = (1ull << 39) + 4096 },
+	};
+	const unsigned int count = sizeof(ops) / sizeof(ops[0]);
+	struct drm_onpu_vm_get_state before, now;
+	unsigned int refused = 0;
+	int ret;
+
+	numbered_bo(r, BASE, 8 * MIB, 1);
+	before = vm_state(r);
+	do {
+		refuse_in = ++refused;
+		ret = bind_ops(r, ops, count);
+		refuse_in = 0;
+		if (!ret)
+			break;
+		assert_int_equal(ret, -ENOMEM);
+		now = vm_state(r);
+		assert_memory_equal(&now, &before, sizeof(now));
+		assert_int_equal(card_reads(r, BASE + MIB), 1 + 256);
+		assert_int_equal(card_reads(r, BASE + 3 * MIB), 1 + 768);
+		assert_int_equal(card_reads(r, BASE + 5 * MIB - 4096), 1 + 1279);
+	} while (refused < 1000);
+	/* Ten mappings, three lists, pages. */
+	assert_in_range(refused, 12, 999);
+	now = vm_state(r);
+	/* 2 pieces in front, the page's gap, the new one, what is behind it; two pieces of nothing. */
+	assert_int_equal(now.mappings, before.mappings + 5);
+	assert_int_equal(now.mapped_bytes, before.mapped_bytes - 4096 + (900ull << 30) - (1ull << 39) - 4096);
+	assert_int_equal(card_reads(r, BASE + MIB - 4096), 256);
+	assert_int_equal(card_reads(r, BASE + MIB + 4096), 1 + 257);
+	assert_int_equal(card_reads(r, BASE + 3 * MIB - 4096), 768);
+	assert_int_equal(card_reads(r, BASE + 3 * MIB), 100001);
+	assert_int_equal(card_reads(r, BASE + 5 * MIB - 4096), 100000 + 512);
+	assert_int_equal(card_reads(r, BASE + 5 * MIB), 1 + 1280);
+	assert_int_equal(card_reads(r, 1ull << 40), 0);
+	assert_int_equal(card_reads(r, (1ull << 40) + (1ull << 39) + 8192), 0);
+	card_faults(r, BASE + MIB);
+}
+
+/* What a call may need at most has to fit before it begins: two for a MAP, one for an UNMAP that splits. */
+static void bind_beyond_the_limit(void **state)
+{
+	const uint32_t limit = mk_limits.max_mappings;
+	struct raw *r = *state;
+	struct drm_onpu_bind_op map = {
+		.type = DRM_ONPU_BIND_MAP, .va = 2 * BASE, .size = 4096, .flags = DRM_ONPU_BIND_NULL,
+	};
+	struct drm_onpu_bind_op pair[2] = { { .type = DRM_ONPU_BIND_UNMAP, .va = BASE, .size = 4096 }, map };
+	struct drm_onpu_bind_op edge = pair[0], middle = { .type = DRM_ONPU_BIND_UNMAP, .va = BASE + MIB, .size = 4096 };
+	struct drm_onpu_vm_get_state before, now;
+
+	numbered_bo(r, BASE, 8 * MIB, 1);
+	before = vm_state(r);
+	mk_limits.max_mappings = (uint32_t)before.mappings + 1;
+	assert_int_equal(bind_ops(r, &map, 1), -ENOSPC);
+	assert_int_equal(bind_ops(r, pair, 2), -ENOSPC);
+	now = vm_state(r);
+	assert_memory_equal(&now, &before, sizeof(now));
+	assert_int_equal(card_reads(r, BASE), 1);
+	assert_int_equal(bind_ops(r, &middle, 1), 0);
+	middle.va += MIB;
+	assert_int_equal(bind_ops(r, &middle, 1), -ENOSPC);
+	assert_int_equal(bind_ops(r, &edge, 1), 0);
+	assert_int_equal(vm_state(r).mappings, before.mappings + 1);
+	assert_int_equal(card_reads(r, BASE + 2 * MIB), 1 + 512);
+	mk_limits.max_mappings = limit;
+	assert_int_equal(bind_ops(r, &map, 1), 0);
+}
+
 static bool beats(void)
 {
 	uint32_t before = mk_read32(mk_cards[0], ONPU_REG_HEARTBEAT);
@@ -555,6 +755,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(dies, setup, teardown),
 		cmocka_unit_test_setup_teardown(notify, setup, teardown),
 		cmocka_unit_test_setup_teardown(memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(bind_without_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(bind_beyond_the_limit, setup, teardown),
 	};
 
 	setenv("ACCEL_DEVICE", "model:1,memory=64M", 1);
