@@ -1155,12 +1155,13 @@ static void set_source(struct side *s, const struct gemm_kernel *kern, uint32_t 
 }
 
 /* Does a product that is small and has nothing special; false for any other. */
-static bool run_small(const struct gemm_kernel *kern, const struct onpu_gemm_desc *d)
+static bool run_small(const struct gemm_kernel *kern, const struct onpu_gemm_desc *d,
+		      const struct onpu_pool *pool)
 {
 	enum gemm_mode a_mode, b_mode;
 	gemm_fpmode_t mode;
 
-	if (!gemm_small_fits(kern, d) || onpu_gemm_elem_bits(d->a_type) < 8 ||
+	if (!gemm_small_fits(kern, d, onpu_pool_alone(pool)) || onpu_gemm_elem_bits(d->a_type) < 8 ||
 	    onpu_gemm_elem_bits(d->b_type) < 8 || !native_mode(kern, d->a_type, &a_mode) ||
 	    !native_mode(kern, d->b_type, &b_mode))
 		return false;
@@ -1184,7 +1185,7 @@ int onpu_gemm(struct onpu_pool *pool, const struct onpu_gemm_desc *desc,
 		if (__builtin_mul_overflow((uint64_t)desc->m * desc->n, desc->k, &stats->macs))
 			stats->macs = UINT64_MAX;
 	}
-	if (run_small(kern, desc))
+	if (run_small(kern, desc, pool))
 		return 0;
 	g = (struct gemm) {
 		.desc = desc, .kern = kern, .cancel = cancel, .pool = pool,

@@ -110,10 +110,10 @@ struct gemm_kernel {
 };
 
 /*
- * gemm_small.c: products that need no division of work. gemm_small() with the modes that the kernel packs
- * the types by, which are of whole bytes.
+ * gemm_small.c: products that need no division of work; more of them if there is nobody to divide it
+ * with (alone). gemm_small() with the modes that the kernel packs the types by, which are of whole bytes.
  */
-bool gemm_small_fits(const struct gemm_kernel *kern, const struct onpu_gemm_desc *d);
+bool gemm_small_fits(const struct gemm_kernel *kern, const struct onpu_gemm_desc *d, bool alone);
 void gemm_small(const struct gemm_kernel *kern, const struct onpu_gemm_desc *d,
 		enum gemm_mode a_mode, enum gemm_mode b_mode);
 

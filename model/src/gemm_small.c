@@ -3,16 +3,19 @@
  * Small products: what fits into a few slivers.
  *
  * Idea: dividing the work, looking for segments and for others who might help takes longer than such
- * a product. Operands that lie in one segment each and need no conversion are packed to the stack
- * and multiplied at once, by the kernel that all products have. What order sums have does not depend on
+ * a product, or an eighth as long for one of 128 x 128 x 128 that nobody would help with. Operands that
+ * lie in one segment each and need no conversion are packed to the stack: B as a whole, A a sliver at a time. They are
+ * multiplied at once, by the kernel that all products have. What order sums have does not depend on
  * any of this, so the result is that of gemm.c.
  *
  * Locking: none, nothing is shared.
  */
 #include "gemm_priv.h"
 
-#define MAX_DIM		64u
-#define MAX_WORDS	4096u	/* of a packed operand */
+#define MAX_DIM		128u
+#define SMALL_DIM	64u	/* up to this nobody is asked to help */
+#define MAX_A_WORDS	2048u	/* of a packed sliver of A */
+#define MAX_B_WORDS	16640u	/* of packed B: four slivers with their heads */
 #define LINE_WORDS	16u	/* slivers start at cache lines */
 
 /* One operand: lanes are rows of A or columns of B. */
@@ -49,40 +52,38 @@ static bool one_segment(const struct onpu_view *view)
 	return view->n == 1;
 }
 
-bool gemm_small_fits(const struct gemm_kernel *kern, const struct onpu_gemm_desc *d)
+bool gemm_small_fits(const struct gemm_kernel *kern, const struct onpu_gemm_desc *d, bool alone)
 {
-	uint32_t units;
+	uint32_t max = alone ? MAX_DIM : SMALL_DIM, units;
 
-	if (d->m > MAX_DIM || d->n > MAX_DIM || d->k > MAX_DIM || d->k > kern->kc ||
+	if (d->m > max || d->n > max || d->k > max || d->k > kern->kc ||
 	    d->epilogue || d->a_scales.group || d->b_scales.group)
 		return false;
 	/* A few rows of several slivers have a kernel of their own. */
 	if (d->m <= kern->few_rows && d->n > kern->nr)
 		return false;
 	units = units_of(kern, d->k);
-	return slivers_of(d->m, kern->mr) * stride_of(0, units, kern->a_lanes) <= MAX_WORDS &&
-	       slivers_of(d->n, kern->nr) * stride_of(kern->b_head, units, kern->nr) <= MAX_WORDS &&
+	return stride_of(0, units, kern->a_lanes) <= MAX_A_WORDS &&
+	       slivers_of(d->n, kern->nr) * stride_of(kern->b_head, units, kern->nr) <= MAX_B_WORDS &&
 	       one_segment(&d->a) && one_segment(&d->b) && one_segment(&d->d) &&
 	       (!(d->flags & ONPU_GEMM_ACCUMULATE) || one_segment(&d->c));
 }
 
-static void pack(const struct gemm_kernel *kern, const struct operand *o, uint32_t k, uint32_t *dst)
+/* The sliver that begins with a lane. */
+static void pack_sliver(const struct gemm_kernel *kern, const struct operand *o, uint32_t lane,
+			uint32_t k, uint32_t *dst)
 {
+	uint32_t count = o->count - lane < o->used ? o->count - lane : o->used;
+	uint32_t n = o->k_contiguous ? count : k;
 	const uint8_t *rows[MAX_DIM];
-	uint32_t n = o->k_contiguous ? o->count : k;
 
 	for (uint32_t r = 0; r < n; r++)
-		rows[r] = o->base + r * o->pitch;
-	for (uint32_t lane = 0; lane < o->count; lane += o->used, dst += o->stride) {
-		uint32_t count = o->count - lane < o->used ? o->count - lane : o->used;
-
-		if (o->k_contiguous)
-			kern->pack_rows(dst + o->head, o->lanes, rows + lane, count, k, o->mode,
-					NULL);
-		else
-			kern->pack_cols(dst + o->head, o->lanes, rows, (size_t)lane * o->bytes,
-					count, k, o->mode, NULL);
-	}
+		rows[r] = o->base + ((o->k_contiguous ? lane : 0) + r) * o->pitch;
+	if (o->k_contiguous)
+		kern->pack_rows(dst + o->head, o->lanes, rows, count, k, o->mode, NULL);
+	else
+		kern->pack_cols(dst + o->head, o->lanes, rows, (size_t)lane * o->bytes, count, k,
+				o->mode, NULL);
 }
 
 /* Element (row, col) of a stored matrix, which lies in one segment. */
@@ -102,7 +103,6 @@ static struct operand operand_a(const struct gemm_kernel *kern, const struct onp
 		.base = element(&d->a, d->lda, bytes, trans ? d->k0 : d->m0, trans ? d->m0 : d->k0),
 		.pitch = d->lda * bytes, .bytes = bytes, .k_contiguous = !trans, .mode = mode,
 		.count = d->m, .used = kern->mr, .lanes = kern->a_lanes,
-		.stride = stride_of(0, units_of(kern, d->k), kern->a_lanes),
 	};
 }
 
@@ -142,16 +142,18 @@ static void multiply(const struct gemm_kernel *kern, const struct onpu_gemm_desc
 void gemm_small(const struct gemm_kernel *kern, const struct onpu_gemm_desc *d,
 		enum gemm_mode a_mode, enum gemm_mode b_mode)
 {
-	GEMM_BUFFER _Alignas(64) uint32_t packed_a[MAX_WORDS], packed_b[MAX_WORDS];
+	GEMM_BUFFER _Alignas(64) uint32_t packed_a[MAX_A_WORDS], packed_b[MAX_B_WORDS];
 	struct operand a = operand_a(kern, d, a_mode), b = operand_b(kern, d, b_mode);
-	const uint32_t *sliver = packed_a;
+	uint32_t *sliver = packed_b;
 
-	pack(kern, &a, d->k, packed_a);
-	pack(kern, &b, d->k, packed_b);
-	if (kern->finish_b)
-		for (uint32_t i = 0; i < slivers_of(d->n, kern->nr); i++)
-			kern->finish_b(packed_b + i * b.stride, units_of(kern, d->k));
-	for (uint32_t row = 0; row < d->m; row += kern->mr, sliver += a.stride)
-		multiply(kern, d, row, d->m - row < kern->mr ? d->m - row : kern->mr, sliver,
+	for (uint32_t col = 0; col < d->n; col += kern->nr, sliver += b.stride) {
+		pack_sliver(kern, &b, col, d->k, sliver);
+		if (kern->finish_b)
+			kern->finish_b(sliver, units_of(kern, d->k));
+	}
+	for (uint32_t row = 0; row < d->m; row += kern->mr) {
+		pack_sliver(kern, &a, row, d->k, packed_a);
+		multiply(kern, d, row, d->m - row < kern->mr ? d->m - row : kern->mr, packed_a,
 			 packed_b, b.stride);
+	}
 }

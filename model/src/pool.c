@@ -58,6 +58,7 @@ struct onpu_pool {
 	atomic_size_t tasks;		/* length of the task list; written under the lock */
 	struct onpu_task *head, **tail;
 	struct loop *loops;
+	atomic_uint idle;		/* workers that spin or sleep; written under the lock */
 	unsigned int spinning;		/* workers that look at the epoch */
 	unsigned int sleeping;		/* workers that wait for the condition */
 	bool stop;
@@ -179,17 +180,20 @@ static void idle_locked(struct onpu_pool *pool)
 	unsigned int seen = atomic_load_explicit(&pool->epoch, memory_order_relaxed);
 	bool found;
 
+	atomic_fetch_add_explicit(&pool->idle, 1, memory_order_relaxed);
 	pool->spinning++;
 	pthread_mutex_unlock(&pool->lock);
 	found = spin_for_work(pool, seen);
 	pthread_mutex_lock(&pool->lock);
 	pool->spinning--;
-	if (found)
-		return;
-	pool->sleeping++;
-	while (!pool->stop && atomic_load_explicit(&pool->epoch, memory_order_relaxed) == seen)
-		pthread_cond_wait(&pool->work, &pool->lock);
-	pool->sleeping--;
+	if (!found) {
+		pool->sleeping++;
+		while (!pool->stop &&
+		       atomic_load_explicit(&pool->epoch, memory_order_relaxed) == seen)
+			pthread_cond_wait(&pool->work, &pool->lock);
+		pool->sleeping--;
+	}
+	atomic_fetch_sub_explicit(&pool->idle, 1, memory_order_relaxed);
 }
 
 static void *worker(void *arg)
@@ -316,6 +320,11 @@ void onpu_pool_destroy(struct onpu_pool *pool)
 unsigned int onpu_pool_threads(const struct onpu_pool *pool)
 {
 	return pool ? pool->threads : 0;
+}
+
+bool onpu_pool_alone(const struct onpu_pool *pool)
+{
+	return !pool || atomic_load_explicit(&pool->idle, memory_order_relaxed) == 0;
 }
 
 size_t onpu_pool_tasks(const struct onpu_pool *pool)

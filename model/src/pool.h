@@ -59,6 +59,12 @@ void onpu_pool_destroy(struct onpu_pool *pool);
 
 unsigned int onpu_pool_threads(const struct onpu_pool *pool);
 
+/*
+ * Whether a loop that begins now would have to do without others: there is nobody else, or all have something
+ * to do. Only a guess, since they may be done in a moment.
+ */
+bool onpu_pool_alone(const struct onpu_pool *pool);
+
 /* Tasks that no worker has begun. */
 size_t onpu_pool_tasks(const struct onpu_pool *pool);
 

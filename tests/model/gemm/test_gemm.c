@@ -120,6 +120,7 @@ struct problem {
 	uint32_t pad;		/* leading dimensions exceed the row length by up to this */
 	enum fill fill;
 	bool scattered, in_place;
+	bool alone;		/* no pool: nobody to divide it with */
 };
 
 struct matrices {
@@ -200,7 +201,8 @@ static void try_problem(const struct problem *p)
 	make_matrices(&x, p);
 	for (int isa = 1; isa < ONPU_GEMM_ISA_COUNT; isa++) {
 		struct onpu_gemm_stats stats;
-		struct onpu_pool *pool = rnd_below(8) ? pools[rnd_below(MAX_POOLS)] : NULL;
+		struct onpu_pool *pool = p->alone || !rnd_below(8) ? NULL :
+					 pools[rnd_below(MAX_POOLS)];
 
 		if (!onpu_gemm_isa_supported((enum onpu_gemm_isa)isa))
 			continue;
@@ -349,6 +351,26 @@ static void test_random(void **state)
 			.scattered = rnd_below(3) != 0,
 		};
 
+		try_problem(&p);
+	}
+}
+
+/* Up to 128 in all directions, and just beyond, in one segment: whole on one thread, or divided. */
+static void test_medium(void **state)
+{
+	static const uint32_t dims[] = { 5, 63, 65, 84, 98, 127, 128, 129 };
+
+	(void)state;
+	for (unsigned int i = 0; i < 48; i++) {
+		struct problem p = {
+			.m = dims[rnd_below(8)], .n = dims[rnd_below(8)], .k = dims[rnd_below(8)],
+			.dtype = types[i % 4], .flags = i / 4 % 8,
+			.fill = (enum fill)rnd_below(FILL_KINDS), .pad = rnd_below(2) * 7,
+			.alone = i % 3,
+		};
+
+		if (i < 8)
+			p.m = p.n = p.k = 128;
 		try_problem(&p);
 	}
 }
@@ -755,6 +777,7 @@ int main(void)
 		cmocka_unit_test(test_conversions),
 		cmocka_unit_test(test_shapes),
 		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_medium),
 		cmocka_unit_test(test_k_blocks),
 		cmocka_unit_test(test_many_tiles),
 		cmocka_unit_test(test_large),

@@ -367,6 +367,44 @@ static void test_foreign(void **state)
 	onpu_pool_destroy(pool);
 }
 
+struct asks {
+	struct onpu_task task;
+	struct onpu_pool *pool;
+	atomic_bool alone, asked;
+};
+
+static void ask(struct onpu_task *task)
+{
+	struct asks *a = (struct asks *)task;	/* its first member */
+
+	atomic_store(&a->alone, onpu_pool_alone(a->pool));
+	atomic_store(&a->asked, true);
+}
+
+/* A pool without threads, or whose only one asks, has nobody else; one at rest has. */
+static void test_alone(void **state)
+{
+	struct asks a = { 0 };
+
+	(void)state;
+	assert_true(onpu_pool_alone(NULL));
+	a.pool = onpu_pool_create(0, "none");
+	assert_true(onpu_pool_alone(a.pool));
+	onpu_pool_destroy(a.pool);
+	a.pool = onpu_pool_create(1, "one");
+	for (unsigned int i = 0; i < 20; i++) {
+		while (onpu_pool_alone(a.pool))
+			sched_yield();	/* until it has come to rest */
+		onpu_task_init(&a.task, ask);
+		atomic_store(&a.asked, false);
+		onpu_pool_submit(a.pool, &a.task);
+		while (!atomic_load(&a.asked))
+			sched_yield();
+		assert_true(atomic_load(&a.alone));
+	}
+	onpu_pool_destroy(a.pool);
+}
+
 static void test_create(void **state)
 {
 	(void)state;
@@ -453,6 +491,7 @@ int main(void)
 		cmocka_unit_test(test_sleep_wake),
 		cmocka_unit_test(test_task_before_loop),
 		cmocka_unit_test(test_foreign),
+		cmocka_unit_test(test_alone),
 		cmocka_unit_test(test_scratch),
 		cmocka_unit_test(test_signals),
 	};
