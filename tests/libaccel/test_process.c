@@ -162,6 +162,205 @@ static void forked(void **state)
 	accel_buffer_destroy(buffer);
 }
 
+/* One of each object, as a parent leaves them to its child. */
+struct family {
+	struct fixture *f;
+	struct accel_buffer *buffer, *shared, *cached, *registered;
+	struct accel_cache *cache;
+	struct accel_graph *graph;
+	struct accel_plan *plan;
+	struct accel_multi *multi;
+	struct accel_event *event;
+	struct accel_matmul matmul;
+	struct accel_plan_config config;
+	struct accel_multi_matmul all;
+	float numbers[16 * 16];
+	void *memory, *mapped;
+	int dma_buf;
+};
+
+static void make_family(struct family *x)
+{
+	struct fixture *f = x->f;
+
+	x->buffer = make_buffer(f, 65536, CARD);
+	x->shared = make_buffer(f, 4096, CARD | ACCEL_BUFFER_SHAREABLE);
+	ok(accel_buffer_export(x->shared, 0, &x->dma_buf));
+	ok(accel_cache_create(f->context, CARD, 0, &x->cache));
+	ok(accel_cache_alloc(x->cache, 4096, NULL, &x->cached));
+	x->memory = aligned_alloc(4096, 4096);
+	assert_non_null(x->memory);
+	ok(accel_host_register(f->context, x->memory, 4096, 0, &x->registered));
+	ok(accel_buffer_map(x->buffer, &x->mapped));
+	ok(accel_queue_capture_begin(f->queue));
+	ok(accel_fill_async(f->queue, x->buffer, 0, 4096, 1, NULL));
+	ok(accel_queue_capture_end(f->queue, &x->graph));
+	accel_matmul_init(&x->matmul);
+	x->matmul.m = x->matmul.n = x->matmul.k = 16;
+	x->matmul.a = (struct accel_matrix){ .buffer = x->buffer, .type = ACCEL_TYPE_F32 };
+	x->matmul.b = (struct accel_matrix){ .buffer = x->buffer };
+	x->matmul.d = (struct accel_matrix){ .buffer = x->buffer, .offset = 4096 };
+	accel_plan_config_init(&x->config);
+	x->config.m = x->config.n = x->config.k = 16;
+	x->config.a_type = ACCEL_TYPE_F32;
+	ok(accel_plan_create(f->context, &x->config, &x->plan));
+	ok(accel_multi_create(NULL, 1, &x->multi));
+	accel_multi_matmul_init(&x->all);
+	x->all.m = x->all.n = x->all.k = 8;
+	x->all.a = (struct accel_host_matrix){ .data = x->numbers, .ld = 8, .type = ACCEL_TYPE_F32 };
+	x->all.b = (struct accel_host_matrix){ .data = x->numbers + 64, .ld = 8 };
+	x->all.d = (struct accel_host_matrix){ .data = x->numbers + 128, .ld = 8 };
+	ok(accel_fill_async(f->queue, x->buffer, 0, 4096, 2, &x->event));
+	ok(accel_event_wait(x->event, ACCEL_FOREVER));
+}
+
+static void end_family(struct family *x)
+{
+	accel_event_destroy(x->event);
+	accel_multi_destroy(x->multi);
+	accel_plan_destroy(x->plan);
+	accel_graph_destroy(x->graph);
+	accel_buffer_destroy(x->registered);
+	accel_buffer_destroy(x->cached);
+	accel_cache_destroy(x->cache);
+	accel_buffer_destroy(x->shared);
+	accel_buffer_destroy(x->buffer);
+}
+
+#define FOREIGN(call) do { \
+	int result = (call); \
+	if (result != -ECHILD || !strstr(accel_error_detail(), "before fork()")) { \
+		fprintf(stderr, "%s: %d %s\n", #call, result, accel_error_detail()); \
+		wrong = 1; \
+	} \
+} while (0)
+
+static int foreign_memory(struct family *x)
+{
+	struct accel_context_status status;
+	struct accel_device_counters counters;
+	struct accel_memory_info memory;
+	struct accel_buffer_info info;
+	struct accel_buffer *buffer;
+	struct accel_cache *cache;
+	struct accel_cache_info kept;
+	int wrong = 0, fd;
+	char byte;
+
+	accel_context_status_init(&status);
+	accel_device_counters_init(&counters);
+	accel_memory_info_init(&memory);
+	accel_buffer_info_init(&info);
+	accel_cache_info_init(&kept);
+	FOREIGN(accel_device_get_counters(x->f->device, &counters));
+	FOREIGN(accel_device_get_memory(x->f->device, &memory));
+	FOREIGN(accel_context_get_status(x->f->context, &status));
+	FOREIGN(accel_buffer_get_info(x->buffer, &info));
+	FOREIGN(accel_buffer_read(x->buffer, 0, &byte, 1));
+	FOREIGN(accel_buffer_unmap(x->buffer));
+	FOREIGN(accel_buffer_advise(x->buffer, ACCEL_ADVICE_PREFETCH));
+	FOREIGN(accel_buffer_export(x->shared, 0, &fd));
+	FOREIGN(accel_buffer_import(x->f->context, x->dma_buf, 0, &buffer));
+	FOREIGN(accel_host_register(x->f->context, x->memory, 4096, 0, &buffer));
+	FOREIGN(accel_buffer_wait(x->shared, ACCEL_ACCESS_READ, 0));
+	FOREIGN(accel_cache_create(x->f->context, CARD, 0, &cache));
+	FOREIGN(accel_cache_alloc(x->cache, 4096, NULL, &buffer));
+	FOREIGN(accel_cache_free(x->cache, x->cached, NULL));
+	FOREIGN(accel_cache_trim(x->cache, 0));
+	FOREIGN(accel_cache_get_info(x->cache, &kept));
+	return wrong;
+}
+
+static int foreign_work(struct family *x)
+{
+	struct accel_place places[ACCEL_OPERANDS] = { { NULL, 0 } };
+	struct accel_queue *queue = x->f->queue;
+	struct accel_profile profile;
+	struct accel_status status;
+	struct accel_graph *graph;
+	struct accel_event *event;
+	struct accel_plan *plan;
+	int wrong = 0, fd;
+
+	accel_status_init(&status);
+	accel_profile_init(&profile);
+	FOREIGN(accel_queue_get_event_fd(queue, &fd));
+	FOREIGN(accel_queue_acquire(queue, x->shared, ACCEL_ACCESS_READ));
+	FOREIGN(accel_queue_release(queue, x->shared, ACCEL_ACCESS_READ));
+	FOREIGN(accel_queue_get_status(queue, &status));
+	FOREIGN(accel_queue_set_profiling(queue, 1));
+	FOREIGN(accel_event_query(x->event));
+	FOREIGN(accel_event_get_status(x->event, &status));
+	FOREIGN(accel_event_get_profile(x->event, &profile));
+	FOREIGN(accel_copy(queue, x->buffer, 0, x->buffer, 4096, 64));
+	FOREIGN(accel_copy_async(queue, x->buffer, 0, x->buffer, 4096, 64, &event));
+	FOREIGN(accel_copy_2d(queue, x->buffer, 0, 64, x->buffer, 4096, 64, 64, 2));
+	FOREIGN(accel_copy_2d_async(queue, x->buffer, 0, 64, x->buffer, 4096, 64, 64, 2, &event));
+	FOREIGN(accel_fill_async(queue, x->buffer, 0, 64, 0, &event));
+	FOREIGN(accel_matmul(queue, &x->matmul));
+	FOREIGN(accel_matmul_async(queue, &x->matmul, &event));
+	FOREIGN(accel_matmul_many(queue, &x->matmul, 1));
+	FOREIGN(accel_matmul_many_async(queue, &x->matmul, 1, &event));
+	FOREIGN(accel_plan_create(x->f->context, &x->config, &plan));
+	places[ACCEL_OPERAND_A].buffer = places[ACCEL_OPERAND_B].buffer = places[ACCEL_OPERAND_D].buffer = x->buffer;
+	places[ACCEL_OPERAND_D].offset = 4096;
+	FOREIGN(accel_plan_run(queue, x->plan, places, ACCEL_OPERANDS));
+	FOREIGN(accel_plan_run_async(queue, x->plan, places, ACCEL_OPERANDS, &event));
+	FOREIGN(accel_multi_matmul(x->multi, &x->all));
+	FOREIGN(accel_queue_capture_begin(queue));
+	FOREIGN(accel_queue_capture_end(queue, &graph));
+	FOREIGN(accel_graph_launch(queue, x->graph));
+	FOREIGN(accel_graph_launch_async(queue, x->graph, &event));
+	return wrong;
+}
+
+/* What was mapped or registered is nobody's in the child. */
+static int foreign_pointers(struct family *x)
+{
+	const void *const pointers[] = { x->mapped, x->memory };
+	int wrong = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(pointers); i++) {
+		struct accel_pointer_info info;
+
+		accel_pointer_info_init(&info);
+		if (accel_pointer_get_info(pointers[i], &info) || info.buffer) {
+			fprintf(stderr, "pointer %zu is still of a buffer\n", i);
+			wrong = 1;
+		}
+	}
+	return wrong;
+}
+
+/* Whatever a child asks of its parent's objects, it is told whose they are; they are as before. */
+static void inherited(void **state)
+{
+	struct family x = { .f = *state };
+	uint32_t word;
+	int status;
+	pid_t pid;
+
+	make_family(&x);
+	fflush(NULL);
+	pid = fork();
+	if (!pid) {
+		int wrong = foreign_memory(&x) | foreign_work(&x) | foreign_pointers(&x);
+
+		end_family(&x);
+		_exit(wrong);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && !WEXITSTATUS(status));
+	ok(accel_graph_launch(x.f->queue, x.graph));
+	ok(accel_buffer_read(x.buffer, 4092, &word, 4));
+	assert_int_equal(word, 1);
+	ok(accel_matmul(x.f->queue, &x.matmul));
+	ok(accel_multi_matmul(x.multi, &x.all));
+	end_family(&x);
+	free(x.memory);
+	close(x.dma_buf);
+}
+
 /* Every order of destruction, with work done and with work in flight. */
 static void closing_order(void **state)
 {
@@ -262,6 +461,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(threads_own_queues, setup, teardown),
 		cmocka_unit_test_setup_teardown(threads_one_queue, setup, teardown),
 		cmocka_unit_test_setup_teardown(forked, setup, teardown),
+		cmocka_unit_test_setup_teardown(inherited, setup, teardown),
 		cmocka_unit_test(closing_order),
 #if !defined(ACCEL_TEST_FAKE) && !defined(ACCEL_TEST_MODEL)
 		cmocka_unit_test(unbound),
