@@ -296,6 +296,7 @@ static int create_model(struct mk_card *card)
 		.vectors = VECTORS,
 		.threads = mk_options.threads,
 		.doorbell_inline = true,
+		.heartbeat_on_demand = true,
 	};
 
 	card->model = onpu_card_create(&config, &ops, card);

@@ -117,6 +117,7 @@ struct onpu_card_config {
 	unsigned int vectors;	/* [32] */
 	int threads;		/* engine workers; 0 deterministic, < 0 as many as CPUs */
 	bool doorbell_inline;	/* a write to a doorbell may run short packets, so call all host ops */
+	bool heartbeat_on_demand; /* an MCU that only beats sleeps until it has work or HEARTBEAT is read */
 	const char *isa;	/* matmul kernels: NULL best, or a name that gemm.h lists */
 	const void *rom;	/* boot ROM; NULL: the built-in one */
 	size_t rom_size;

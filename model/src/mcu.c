@@ -25,6 +25,7 @@
 #include "onpu_rom.h"
 
 #define QUANTUM		20000u	/* instructions between two looks at the clock */
+#define IDLE_BEATS	3u	/* before heartbeats are slept through */
 
 static struct onpu_card *card_of(struct onpu_mcu *mcu)
 {
@@ -39,8 +40,41 @@ void onpu_mcu_kick(struct onpu_card *card)
 
 	pthread_mutex_lock(&mcu->lock);
 	mcu->kicks++;
+	atomic_store(&mcu->idle_beats, 0);
 	pthread_cond_signal(&mcu->cond);
 	pthread_mutex_unlock(&mcu->lock);
+}
+
+/*
+ * Sleeping through heartbeats (heartbeat_on_demand). When the hart wakes by its timer only, and has done nothing each
+ * time but count up HEARTBEAT and set the timer once, then there is nothing that it waits for. So it may go on
+ * sleeping as long as nobody can tell: until it is kicked, a slot begins to run, or HEARTBEAT is read.
+ */
+
+static bool nothing_but_beats(struct onpu_mcu *mcu)
+{
+	struct onpu_card *card = card_of(mcu);
+
+	return mcu->may_doze && atomic_load(&mcu->idle_beats) >= IDLE_BEATS && !atomic_load(&card->busy_slots) &&
+	       !atomic_load(&card->polled);
+}
+
+void onpu_mcu_rouse(struct onpu_card *card)
+{
+	if (atomic_load(&card->mcu.dozing))
+		onpu_mcu_kick(card);
+}
+
+/* What the firmware stores to registers. */
+static void note_store(struct onpu_mcu *mcu, uint32_t addr)
+{
+	if (addr == ONPU_SYS_HEARTBEAT) {
+		atomic_fetch_add(&mcu->idle_beats, 1);
+		atomic_store(&mcu->timer_sets, 0);
+	} else if (addr == ONPU_SYS_TIMECMP_LO ? atomic_fetch_add(&mcu->timer_sets, 1) > 0 :
+		   addr != ONPU_SYS_TIMECMP_HI && addr != ONPU_SYS_IRQ_ACK) {
+		atomic_store(&mcu->idle_beats, 0);
+	}
 }
 
 /* card->lock held; true if the line is up. */
@@ -704,6 +738,9 @@ static int bus_load(void *opaque, uint32_t addr, unsigned int size, uint32_t *va
 
 static int bus_store(void *opaque, uint32_t addr, unsigned int size, uint32_t value)
 {
+	struct onpu_card *card = opaque;
+
+	note_store(&card->mcu, addr);
 	return size == 4 ? onpu_card_mcu_write32(opaque, addr, value) : -1;
 }
 
@@ -754,6 +791,14 @@ static void sleep_locked(struct onpu_mcu *mcu)
 		pthread_cond_wait(&mcu->cond, &mcu->lock);
 		return;
 	}
+	/* Who begins to run first says so, then looks whether it dozes: one of both sees the other. */
+	atomic_store(&mcu->dozing, true);
+	if (nothing_but_beats(mcu)) {
+		pthread_cond_wait(&mcu->cond, &mcu->lock);
+		atomic_store(&mcu->dozing, false);
+		return;
+	}
+	atomic_store(&mcu->dozing, false);
 	/* Device time may run differently: look again at least every second. */
 	now = cmp - now < 1000000000 ? cmp - now : 1000000000;
 	clock_gettime(CLOCK_MONOTONIC, &ts);

@@ -273,6 +273,11 @@ struct onpu_mcu {
 	uint64_t kicks;			/* reasons to run again */
 	uint64_t seen;			/* kicks when the hart last ran */
 	bool waiting;			/* the hart stands at WFI */
+	/* Sleeping through heartbeats (mcu.c) */
+	bool may_doze;
+	atomic_bool dozing;
+	atomic_uint idle_beats;		/* since the firmware last did, or was told, anything else */
+	atomic_uint timer_sets;		/* since the last of them */
 };
 
 /* --- injected faults -------------------------------------------------------- */
@@ -498,6 +503,8 @@ void onpu_mcu_park(struct onpu_card *card);
 void onpu_mcu_unpark(struct onpu_card *card);
 void onpu_mcu_irq(struct onpu_card *card, uint32_t bits);
 void onpu_mcu_kick(struct onpu_card *card);
+/* It has slept through heartbeats for long enough. */
+void onpu_mcu_rouse(struct onpu_card *card);
 void onpu_mcu_loaded(struct onpu_card *card);
 void onpu_mcu_crash(struct onpu_card *card);
 bool onpu_mcu_step(struct onpu_card *card);

@@ -56,8 +56,10 @@ static void set_state(struct onpu_slot *slot, uint32_t state)
 		return;
 	if (old == ONPU_SLOT_RUNNING)
 		atomic_fetch_sub(&card->busy_slots, 1);
-	if (state == ONPU_SLOT_RUNNING)
+	if (state == ONPU_SLOT_RUNNING) {
 		atomic_fetch_add(&card->busy_slots, 1);
+		onpu_mcu_rouse(card);
+	}
 }
 
 /* slot->lock held; true if the MCU must be told. */

@@ -286,6 +286,8 @@ static uint64_t read_reg(struct onpu_card *card, uint32_t reg)
 	pthread_mutex_lock(&card->lock);
 	value = read_locked(card, reg);
 	pthread_mutex_unlock(&card->lock);
+	if (reg == ONPU_REG_HEARTBEAT)
+		onpu_mcu_rouse(card);
 	return value;
 }
 

@@ -4,6 +4,7 @@
  * Documentation/uapi.md promises of the driver.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -12,6 +13,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -646,6 +648,73 @@ static void stands_still(void **state)
 	}
 }
 
+/* How often threads of cards and of their kernel have gone to sleep so far. */
+static unsigned long sleeps(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	unsigned long sum = 0, count;
+	struct dirent *entry;
+
+	assert_non_null(tasks);
+	while ((entry = readdir(tasks))) {
+		char path[300], line[200];
+		bool ours = false;
+		FILE *file;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/status", entry->d_name);
+		file = fopen(path, "r");
+		while (file && fgets(line, sizeof(line), file)) {
+			ours |= !strncmp(line, "Name:\tonpu-", 11);
+			if (ours && sscanf(line, "voluntary_ctxt_switches: %lu", &count) == 1)
+				sum += count;
+		}
+		if (file)
+			fclose(file);
+	}
+	closedir(tasks);
+	return sum;
+}
+
+/* Waits until no such thread has been awake for the time of many heartbeats. */
+static bool all_sleep(void)
+{
+	unsigned long before = sleeps(), now;
+
+	for (int i = 0; i < 100; i++) {
+		usleep(500000);
+		now = sleeps();
+		if (now == before)
+			return true;
+		before = now;
+	}
+	return false;
+}
+
+/* A card that is open and has nothing to do sleeps, and is there at once when it is asked or has work. */
+static void sleeps_when_idle(void **state)
+{
+	struct raw *r = *state;
+
+	assert_true(sleeps() > 0);
+	for (uint64_t i = 1; i <= 3; i++) {
+		assert_true(all_sleep());
+		if (i > 1)
+			assert_true(beats());
+		put_signal(r, 0, i, ONPU_PKT_IRQ);
+		os_ring(r->doorbell, r->tail);
+		assert_int_equal(wait_raw(r, wait_for(r, 0, DRM_ONPU_WAIT_GE, i)), 0);
+	}
+	/* A queue that waits for memory is at work. */
+	put_wait(r, 1, 1);
+	put_signal(r, 0, 4, ONPU_PKT_IRQ);
+	os_ring(r->doorbell, r->tail);
+	usleep(300000);
+	__atomic_store_n(&r->words[1], 1, __ATOMIC_RELEASE);
+	assert_int_equal(wait_raw(r, wait_for(r, 0, DRM_ONPU_WAIT_GE, 4)), 0);
+	assert_true(all_sleep());
+	assert_true(beats());
+}
+
 static void *open_and_close(void *arg)
 {
 	for (int i = 0; i < 100; i++) {
@@ -747,6 +816,7 @@ int main(void)
 		cmocka_unit_test(stands_still),
 		cmocka_unit_test(opened_by_many),
 		cmocka_unit_test(mail_during_a_look),
+		cmocka_unit_test_setup_teardown(sleeps_when_idle, setup, teardown),
 		cmocka_unit_test_setup_teardown(rounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(wait_answers, setup, teardown),
 		cmocka_unit_test_setup_teardown(create_answers, setup, teardown),
