@@ -43,10 +43,14 @@ static enum log_level log_level(void)
 	if (level < 0) {
 		const char *value = secure_getenv("ACCEL_LOG");
 
-		level = LOG_NONE;
 		for (size_t i = 0; value && i < ARRAY_SIZE(names); i++)
 			if (!strcmp(value, names[i]))
 				level = (int)i;
+		if (level < 0 && value && *value)
+			fprintf(stderr, "libaccel: warning: ACCEL_LOG is \"%.40s\", none of none, error, warn, info, debug\n",
+				value);
+		if (level < 0)
+			level = LOG_NONE;
 		atomic_store_explicit(&cached, level, memory_order_relaxed);
 	}
 	return (enum log_level)level;

@@ -2,7 +2,8 @@
 /*
  * ACCEL_TRACE=FILE: what the process called and what the cards did, as trace events in JSON, which
  * Perfetto and Chrome open. Calls are on the threads that made them, in CLOCK_MONOTONIC; packets
- * on their queues, one process per card, in the card's engine time.
+ * on their queues, one process per card, in the card's engine time. That has a beginning of its own, often days
+ * away: it is moved so that the first packets of a card end when they are heard of, beside the calls.
  *
  * The file is an array that ends when the process does; of a process that is killed the viewers read
  * what is there. "%p" in the name stands for the process. A forked child does not trace.
@@ -32,7 +33,10 @@ static pid_t process;
 static char text[64 << 10];
 static size_t used;
 static bool first = true;
-static char known_cards[DEVICES_MAX][16];	/* PCI addresses */
+static struct {
+	char pci_address[16];
+	uint64_t moved;		/* ns that are added to its engine time, modulo 2^64 */
+} known_cards[DEVICES_MAX];
 static unsigned int known_count;
 
 static void flush(void)
@@ -89,7 +93,7 @@ static void escape(const char *from, char *to, size_t room)
 	for (; *from && length + 7 < room; from++) {
 		if (*from == '"' || *from == '\\')
 			to[length++] = '\\';
-		if ((unsigned char)*from < ' ')
+		if ((unsigned char)*from < ' ' || *from == 0x7f)
 			length += (size_t)snprintf(to + length, room - length, "\\u%04x", (unsigned int)*from);
 		else
 			to[length++] = *from;
@@ -165,20 +169,22 @@ void trace_end(const struct trace_scope *scope)
 
 /* ---- packets ---- */
 
-/* Tells the name of a card once; its number. */
-static unsigned int card_number(const struct accel_device *device)
+/* Tells the name of a card once; its number. @end: of the newest of its packets so far. */
+static unsigned int card_number(const struct accel_device *device, uint64_t end)
 {
 	const char *address = device->found.pci_address;
 	unsigned int number = 0;
 
-	while (number < known_count && strcmp(known_cards[number], address))
+	while (number < known_count && strcmp(known_cards[number].pci_address, address))
 		number++;
 	if (number == known_count && number < DEVICES_MAX) {
-		snprintf(known_cards[known_count++], sizeof(known_cards[0]), "%s", address);
+		snprintf(known_cards[number].pci_address, sizeof(known_cards[number].pci_address), "%s", address);
+		known_cards[number].moved = os_now_ns() - end;
+		known_count++;
 		event("{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%u,\"args\":{\"name\":\"card %s (engine time)\"}}",
 		      CARD_PID + number, address);
 	}
-	return CARD_PID + number;
+	return number;
 }
 
 static const char *packet_name(uint8_t opcode)
@@ -201,19 +207,19 @@ void trace_packets(const struct accel_device *device, uint32_t queue, const stru
 	/* Each open device counts its queues from 1. */
 	unsigned int card, track = (unsigned int)device->fd << 10 | queue;
 
-	if (!trace_on())
+	if (!trace_on() || !count)
 		return;
 	pthread_mutex_lock(&trace_lock);
-	card = card_number(device);
+	card = card_number(device, stamps[count - 1].end);
 	for (unsigned int i = 0; i < count && trace_on(); i++) {
 		const struct onpu_stamp *s = &stamps[i];
-		uint64_t ns = s->end - s->start;
+		uint64_t ns = s->end - s->start, start = s->start + (card < DEVICES_MAX ? known_cards[card].moved : 0);
 
 		event("{\"name\":\"%s\",\"cat\":\"packet\",\"ph\":\"X\",\"ts\":%" PRIu64 ".%03u,\"dur\":%" PRIu64
 		      ".%03u,\"pid\":%u,\"tid\":%u,\"args\":{\"ops\":%" PRIu64 ",\"card_bytes\":%" PRIu64
 		      ",\"host_read_bytes\":%" PRIu64 ",\"host_write_bytes\":%" PRIu64 ",\"cores_ns\":%" PRIu64 "}}",
-		      packet_name(s->opcode), (uint64_t)s->start / 1000, (unsigned int)(s->start % 1000),
-		      ns / 1000, (unsigned int)(ns % 1000), card, track, (uint64_t)s->ops,
+		      packet_name(s->opcode), start / 1000, (unsigned int)(start % 1000),
+		      ns / 1000, (unsigned int)(ns % 1000), CARD_PID + card, track, (uint64_t)s->ops,
 		      (uint64_t)s->vram_bytes, (uint64_t)s->host_read_bytes, (uint64_t)s->host_write_bytes,
 		      (uint64_t)s->cores_ns);
 	}

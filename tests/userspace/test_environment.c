@@ -4,6 +4,7 @@
  * process of its own: this program again, with "child" and what it is to do.
  */
 #define _GNU_SOURCE
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -215,6 +216,13 @@ static void logging(void **state)
 	assert_int_equal(run("work", "ACCEL_DEVICE=model", "ACCEL_LOG=debug", NULL), 0);
 	says("libaccel: info: opened /dev/accel/model0");
 	says("libaccel: debug: ");
+	assert_int_equal(run("work", "ACCEL_DEVICE=model", "ACCEL_LOG=none", NULL), 0);
+	assert_string_equal(output, "");
+	assert_int_equal(run("work", "ACCEL_DEVICE=model", "ACCEL_LOG=", NULL), 0);
+	assert_string_equal(output, "");
+	assert_int_equal(run("work", "ACCEL_DEVICE=model", "ACCEL_LOG=verbose", NULL), 0);
+	assert_string_equal(output,
+			    "libaccel: warning: ACCEL_LOG is \"verbose\", none of none, error, warn, info, debug\n");
 }
 
 /* The trace is JSON, whole, and tells of calls and packets. */
@@ -222,6 +230,7 @@ static void trace(void **state)
 {
 	char path[] = "/tmp/accel-trace-XXXXXX", variable[64];
 	unsigned int calls = 0, packets = 0, names = 0, ops = 0;
+	double first = INFINITY, last = 0, at;
 	struct json_object *all;
 	int fd = mkstemp(path);
 
@@ -246,8 +255,13 @@ static void trace(void **state)
 			continue;
 		}
 		assert_string_equal(phase, "X");
-		assert_true(json_object_get_double(json_object_object_get(event, "ts")) >= 0);
+		at = json_object_get_double(json_object_object_get(event, "ts"));
+		first = fmin(first, at);
+		last = fmax(last, at);
+		assert_true(at >= 0);
 		assert_true(json_object_get_double(json_object_object_get(event, "dur")) >= 0);
+		assert_true(json_object_is_type(json_object_object_get(event, "pid"), json_type_int));
+		assert_true(json_object_is_type(json_object_object_get(event, "tid"), json_type_int));
 		category = json_object_object_get(event, "cat");
 		if (!strcmp(json_object_get_string(category), "call")) {
 			assert_int_equal(strncmp(name, "accel_", 6), 0);
@@ -258,6 +272,8 @@ static void trace(void **state)
 			ops += (unsigned int)json_object_get_int64(json_object_object_get(args, "ops"));
 		}
 	}
+	/* Calls and packets are beside each other: no viewer shows microseconds in days. */
+	assert_true(last - first < 120e6);
 	assert_int_equal(names, 3);	/* the process and the cards that worked */
 	assert_int_equal(calls, 5);
 	assert_int_equal(packets, 6);
