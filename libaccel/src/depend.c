@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a queue waits for besides its own order: other queues, and fences of others' work on
- * shared buffers (share.c).
+ * shared buffers and of other cards (share.c).
  *
  * A kernel queue has the kernel wait, by syncobjs. A user-mode queue has the card wait for the other
  * queue's word, by WAIT packets; the word of a queue in another context is mapped there, read only, as long
@@ -105,32 +105,54 @@ int queue_add_fence(struct accel_queue *queue, uint32_t syncobj)
 	return append(queue, (struct dependency){ .syncobj = syncobj });
 }
 
+static int check_events(struct accel_queue *queue, unsigned int count,
+			struct accel_event *const *events)
+{
+	int ret = queue_check(queue);
+
+	if (!ret && count && !events)
+		ret = fail(-EINVAL, "events is NULL");
+	for (unsigned int i = 0; i < count && !ret; i++)
+		ret = events[i] ? device_check(events[i]->queue->context->device) :
+				  fail(-EINVAL, "event %u is NULL", i);
+	return ret;
+}
+
+static bool is_elsewhere(const struct accel_queue *queue, const struct accel_event *event)
+{
+	return event->queue->context->device != queue->context->device;
+}
+
+static int wait_elsewhere(struct accel_queue *queue, unsigned int count,
+			  struct accel_event *const *events)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < count && !ret; i++)
+		if (is_elsewhere(queue, events[i]) &&
+		    queue_done(events[i]->queue) < events[i]->point)
+			ret = queue_wait_across(queue, events[i]->queue, events[i]->point);
+	return ret;
+}
+
 int accel_queue_wait_events(struct accel_queue *queue, unsigned int count,
 			    struct accel_event *const *events)
 {
 	int ret;
 
 	api_begin(__func__);
-	ret = queue_check(queue);
+	ret = check_events(queue, count, events);
 	if (ret)
 		return ret;
-	if (count && !events)
-		return fail(-EINVAL, "events is NULL");
-	for (unsigned int i = 0; i < count; i++) {
-		if (!events[i])
-			return fail(-EINVAL, "event %u is NULL", i);
-		if (events[i]->queue->context->device != queue->context->device)
-			return fail(-EXDEV, "event %u belongs to another open device", i);
-	}
 	pthread_mutex_lock(&queue->lock);
 	if (queue->capture && count)
 		ret = fail(-EBUSY, "the queue is capturing: a graph waits for nobody");
 	for (unsigned int i = 0; i < count && !ret; i++)
-		if (events[i]->queue != queue &&
+		if (events[i]->queue != queue && !is_elsewhere(queue, events[i]) &&
 		    queue_done(events[i]->queue) < events[i]->point)
 			ret = add(queue, events[i]->queue, events[i]->point);
 	pthread_mutex_unlock(&queue->lock);
-	return ret;
+	return ret ? ret : wait_elsewhere(queue, count, events);
 }
 
 void device_look_at_watched(struct accel_device *device)

@@ -246,6 +246,14 @@ void dependency_drop(struct accel_queue *queue, struct dependency *dependency);
  */
 void device_look_at_watched(struct accel_device *device);
 
+/* ---- share.c ---- */
+
+/*
+ * Makes what follows wait for @point of a queue of another open device, by fences: so both contexts
+ * get kernel queues. Not under a lock.
+ */
+int queue_wait_across(struct accel_queue *queue, struct accel_queue *other, uint64_t point);
+
 /* ---- uqueue.c ---- */
 
 /* Whether user-mode queues can be had, and are wanted. */

@@ -298,6 +298,25 @@ static int export_point(struct accel_queue *queue, uint64_t point)
 	return ret ? fail(ret, "the driver does not give the fence of the work: %s", strerror(-ret)) : arg.fd;
 }
 
+int queue_wait_across(struct accel_queue *queue, struct accel_queue *other, uint64_t point)
+{
+	int ret, sync_file;
+
+	ret = context_need_fences(other->context);
+	if (!ret)
+		ret = context_need_fences(queue->context);
+	if (ret)
+		return device_is_gone(other->context->device) ? 0 : ret;
+	if (queue_done(other) >= point || queue_is_over(other))
+		return 0;
+	sync_file = export_point(other, point);
+	if (sync_file < 0)	/* what a card that is gone was to do is over */
+		return device_is_gone(other->context->device) ? 0 : sync_file;
+	ret = wait_sync_file(queue, sync_file);
+	close(sync_file);
+	return ret;
+}
+
 int accel_queue_release(struct accel_queue *queue, struct accel_buffer *buffer, uint32_t access)
 {
 	int ret, dma_buf, sync_file;

@@ -157,26 +157,69 @@ static void many_dependencies(void **state)
 	accel_buffer_destroy(buffer);
 }
 
+#define LARGE	(1u << 20)
+
+/* A chain that goes to and fro between two open devices: of two cards, if there are. */
+static void between_devices(struct fixture *f, struct accel_queue *there, struct accel_buffer *mine,
+			    struct accel_buffer *theirs)
+{
+	enum { ROUNDS = 8 };
+
+	for (uint64_t round = 1; round <= ROUNDS; round++) {
+		struct accel_event *event;
+
+		/* Much work, so that the event is not done when the other queue hears of it. */
+		for (int i = 0; i < 8; i++)
+			ok(accel_fill_async(f->queue, mine, 0, LARGE, (uint32_t)round + 100, NULL));
+		ok(accel_fill_async(f->queue, mine, 0, LARGE, (uint32_t)round, &event));
+		ok(accel_queue_wait_events(there, 1, &event));
+		accel_event_destroy(event);
+		/* The card there reads what the card here has written to memory of the process. */
+		ok(accel_copy_async(there, theirs, LARGE, theirs, 0, LARGE, &event));
+		ok(accel_queue_wait_events(f->queue, 1, &event));
+		ok(accel_fill_async(f->queue, mine, 0, LARGE, 0, NULL));
+		ok(accel_event_wait(event, ACCEL_FOREVER));
+		accel_event_destroy(event);
+		ok(accel_queue_finish(f->queue, ACCEL_FOREVER));
+		assert_int_equal(read_word(theirs, LARGE), round);
+		assert_int_equal(read_word(theirs, 2 * LARGE - 4), round);
+		assert_int_equal(read_word(theirs, 0), 0);
+	}
+}
+
 static void other_device(void **state)
 {
 	struct fixture *f = *state;
-	struct accel_buffer *buffer = make_buffer(f, 4096, CARD);
+	void *memory = aligned_alloc(4096, 2 * LARGE);
+	struct accel_buffer *mine, *theirs;
+	struct accel_event *events[2];
 	struct accel_device *device;
 	struct accel_context *context;
 	struct accel_queue *queue;
-	struct accel_event *event;
 
-	ok(accel_device_open(0, &device));
+	assert_non_null(memory);
+	memset(memory, 0, 2 * LARGE);
+	ok(accel_device_open(accel_device_count() > 1 ? 1 : 0, &device));
 	ok(accel_context_create(device, 0, &context));
 	ok(accel_queue_create(context, ACCEL_PRIORITY_MEDIUM, &queue));
-	ok(accel_fill_async(f->queue, buffer, 0, 4, 1, &event));
-	fails(accel_queue_wait_events(queue, 1, &event), -EXDEV);
-	expect_detail("event 0 belongs to another open device");
-	accel_event_destroy(event);
+	ok(accel_host_register(f->context, memory, 2 * LARGE, 0, &mine));
+	ok(accel_host_register(context, memory, 2 * LARGE, 0, &theirs));
+	between_devices(f, queue, mine, theirs);
+	/* Beside one of the queue's own device; with the other device closed behind it. */
+	ok(accel_fill_async(f->queue, mine, 0, LARGE, 7, &events[0]));
+	ok(accel_fill_async(queue, theirs, LARGE, 8, 9, &events[1]));
+	ok(accel_queue_wait_events(queue, 2, events));
+	ok(accel_copy(queue, theirs, LARGE, theirs, 0, LARGE));
+	assert_int_equal(read_word(theirs, 2 * LARGE - 4), 7);
+	accel_event_destroy(events[1]);
+	accel_buffer_destroy(theirs);
 	accel_queue_destroy(queue);
 	accel_context_destroy(context);
 	accel_device_close(device);
-	accel_buffer_destroy(buffer);
+	ok(accel_event_wait(events[0], ACCEL_FOREVER));
+	accel_event_destroy(events[0]);
+	accel_buffer_destroy(mine);
+	free(memory);
 }
 
 /* Enough to go round the command memory several times, without waiting in between. */

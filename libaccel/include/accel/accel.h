@@ -681,11 +681,15 @@ ACCEL_API int accel_queue_get_event_fd(struct accel_queue *queue, int *fd);
 
 /**
  * What is submitted to the queue from now on starts only when @p count events
- * are done. They may be of any queue of the same device, and may be destroyed
+ * are done. They may be of any queue of the process, other cards' too, and may be destroyed
  * after the call. Work that depends on a failed event is not started by
  * force nor cancelled: dependencies order, they do not carry errors.
  *
- * Errors: -EXDEV (an event of another device), -ENOSPC (too many for one submission), -ECANCELED.
+ * Does not wait itself, but for the first event of another open device: then it waits until the work is
+ * done that the queues of both contexts have (which then become queues that the kernel knows the work of).
+ *
+ * Errors: -ENOSPC (too many for one submission), -EBUSY (the queue is capturing), -EMFILE (events of other
+ * devices), -ECANCELED.
  */
 ACCEL_API int accel_queue_wait_events(struct accel_queue *queue, unsigned int count,
 				      struct accel_event *const *events);
