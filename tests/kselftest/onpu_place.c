@@ -221,6 +221,8 @@ TEST_F(place, fdinfo_tells_where)
 	EXPECT_EQ(0, fdinfo(self->env.fd, "drm-total-system:"));
 }
 
+#ifdef ONPU_SMALL_CARDS		/* of which the CPU reaches a part */
+
 /* Memory beyond the aperture, written by the card and by the CPU. */
 TEST_F_TIMEOUT(place, beyond_the_aperture, 120)
 {
@@ -252,6 +254,8 @@ TEST_F_TIMEOUT(place, beyond_the_aperture, 120)
 		}
 	}
 }
+
+#endif
 
 /* A hint keeps memory where the CPU reaches it. */
 TEST_F(place, cpu_visible)
