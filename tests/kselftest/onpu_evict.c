@@ -151,6 +151,84 @@ TEST_F_TIMEOUT(evict, jobs_in_flight_are_not_disturbed, 240)
 	onpu_env_fini(&busy);
 }
 
+/* One that wants all that a job holds: memory of its own, and then a job there. */
+struct hungry {
+	struct onpu_env env;
+	uint64_t size;
+	int error;
+	_Atomic bool done;
+};
+
+static void *want_room(void *arg)
+{
+	struct hungry *hungry = arg;
+	uint32_t handle = 0;
+
+	for (int i = 0; i < FEW / 2 && !hungry->error; i++)
+		hungry->error = onpu_bo_create(hungry->env.fd, hungry->size, DRM_ONPU_BO_VRAM,
+					       hungry->env.vm, &handle);
+	if (!hungry->error)
+		hungry->error = onpu_map(hungry->env.fd, hungry->env.vm, handle, 0, 1ull << 40,
+					 hungry->size, 0);
+	onpu_add(&hungry->env, pkt_fill(1ull << 40, hungry->size, 0x600d));
+	if (!hungry->error)
+		hungry->error = onpu_run(&hungry->env);
+	hungry->done = true;
+	return NULL;
+}
+
+/*
+ * A job has nearly all of the card's memory and does not end. Who wants that memory waits for it; who
+ * has what he needs does not, whatever he does with it.
+ */
+TEST_F_TIMEOUT(evict, others_go_on_meanwhile, 120)
+{
+	int timeout = onpu_set_timeout(100000);
+	struct onpu_buf buf[FEW - 2], word, own;
+	struct hungry hungry = { .size = self->size };
+	struct onpu_env holder, other;
+	pthread_t thread;
+	uint32_t sync;
+
+	ASSERT_GT(timeout, 0);
+	ASSERT_EQ(0, onpu_env_init(&holder));
+	ASSERT_EQ(0, onpu_env_init(&other));
+	ASSERT_EQ(0, onpu_env_init(&hungry.env));
+	ASSERT_EQ(0, onpu_buf_new(&holder, PAGE, DRM_ONPU_BO_SYSTEM, &word));
+	for (int i = 0; i < FEW - 2; i++)
+		ASSERT_EQ(0, onpu_buf_new(&holder, self->size, DRM_ONPU_BO_VRAM, &buf[i]));
+	ASSERT_EQ(0, onpu_buf_new(&other, KIB(64), DRM_ONPU_BO_VRAM, &own));
+	sync = onpu_sync_create(holder.fd, false);
+	onpu_add(&holder, pkt_wait(word.va, ONPU_WAIT_EQ, 1));
+	ASSERT_EQ(0, onpu_start(&holder, 0, sync));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, want_room, &hungry));
+	usleep(200000);
+
+	for (uint32_t i = 0; i < 20; i++) {
+		uint32_t handle;
+
+		ASSERT_EQ(0, onpu_run_one(&other, pkt_fill(own.va, KIB(64), 0x7000 + i)));
+		EXPECT_EQ(0x7000 + i, ((volatile uint32_t *)own.cpu)[KIB(64) / 4 - 1]);
+		ASSERT_EQ(0, onpu_bo_create(other.fd, KIB(64), DRM_ONPU_BO_SYSTEM, 0, &handle));
+		ASSERT_EQ(0, onpu_map(other.fd, other.vm, handle, 0, 1ull << 40, KIB(64), 0));
+		ASSERT_EQ(0, onpu_run_one(&other, pkt_copy(1ull << 40, own.va, KIB(64))));
+		ASSERT_EQ(0, onpu_unmap(other.fd, other.vm, 1ull << 40, KIB(64)));
+		ASSERT_EQ(0, onpu_bo_close(other.fd, handle));
+	}
+	EXPECT_EQ(-ETIME, onpu_sync_wait_for(holder.fd, sync, 0));
+	EXPECT_FALSE(hungry.done);
+
+	*(volatile uint32_t *)word.cpu = 1;
+	ASSERT_EQ(0, onpu_sync_wait(holder.fd, sync));
+	EXPECT_EQ(1, onpu_sync_status(holder.fd, sync));
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(0, hungry.error);
+	onpu_set_timeout((unsigned int)timeout);
+	onpu_env_fini(&holder);
+	onpu_env_fini(&other);
+	onpu_env_fini(&hungry.env);
+}
+
 /* One address space that needs more than there is: its jobs are refused, others go on. */
 TEST_F_TIMEOUT(evict, working_set_too_large, 240)
 {
