@@ -363,13 +363,45 @@ int onpu_mbox_call(struct onpu_device *odev, const struct onpu_msg *req, struct 
 	return ret;
 }
 
-static int onpu_mbox_ctx_call(struct onpu_device *odev, u16 type, u32 asid, u64 root)
+/**
+ * onpu_mbox_create() - have the firmware create something
+ * @odev: card; registers and card memory accessible
+ * @req: request; type and payload are filled in
+ *
+ * What is created is chosen by the driver and new, so every refusal is the firmware's mistake.
+ *
+ * Return: as onpu_mbox_call(), but -EPROTO for all that it may answer.
+ */
+int onpu_mbox_create(struct onpu_device *odev, const struct onpu_msg *req)
+{
+	int ret = onpu_mbox_call(odev, req, NULL);
+
+	switch (ret) {
+	case -ENOENT:
+	case -EEXIST:
+	case -EBUSY:
+	case -ETIME:
+		drm_err(&odev->drm, "firmware refused message %u: %d\n", req->type, ret);
+		return -EPROTO;
+	default:
+		return ret;
+	}
+}
+
+static void onpu_mbox_ctx_request(struct onpu_msg *req, u16 type, u32 asid, u64 root)
 {
 	struct onpu_msg_ctx ctx = { .asid = asid, .root = root };
-	struct onpu_msg req = { .type = type };
 
-	BUILD_BUG_ON(sizeof(ctx) != sizeof(req.payload));
-	memcpy(req.payload, &ctx, sizeof(ctx));
+	BUILD_BUG_ON(sizeof(ctx) != sizeof(req->payload));
+	*req = (struct onpu_msg) { .type = type };
+	memcpy(req->payload, &ctx, sizeof(ctx));
+}
+
+static int onpu_mbox_ctx_call(struct onpu_device *odev, u16 type, u32 asid, u64 root)
+{
+	struct onpu_msg req;
+
+	onpu_mbox_ctx_request(&req, type, asid, root);
 	return onpu_mbox_call(odev, &req, NULL);
 }
 
@@ -379,11 +411,14 @@ static int onpu_mbox_ctx_call(struct onpu_device *odev, u16 type, u32 asid, u64 
  * @asid: its number
  * @root: offset of its root table in card memory
  *
- * Return: as onpu_mbox_call().
+ * Return: as onpu_mbox_create().
  */
 int onpu_mbox_ctx_create(struct onpu_device *odev, u32 asid, u64 root)
 {
-	return onpu_mbox_ctx_call(odev, ONPU_MSG_CTX_CREATE, asid, root);
+	struct onpu_msg req;
+
+	onpu_mbox_ctx_request(&req, ONPU_MSG_CTX_CREATE, asid, root);
+	return onpu_mbox_create(odev, &req);
 }
 
 /**

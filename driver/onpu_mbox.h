@@ -15,6 +15,7 @@ void onpu_mbox_stop(struct onpu_device *odev, int error);
 void onpu_mbox_receive(struct onpu_device *odev);
 
 int onpu_mbox_call(struct onpu_device *odev, const struct onpu_msg *req, struct onpu_msg *resp);
+int onpu_mbox_create(struct onpu_device *odev, const struct onpu_msg *req);
 int onpu_mbox_ctx_create(struct onpu_device *odev, u32 asid, u64 root);
 int onpu_mbox_ctx_destroy(struct onpu_device *odev, u32 asid);
 u32 onpu_mbox_timeout_ms(void);

@@ -244,7 +244,7 @@ static bool onpu_queue_status(struct onpu_queue *queue, struct onpu_msg_queue_st
  * onpu_queue_create_on_card() - tell the firmware of a queue
  * @queue: queue with its memory mapped and its ring empty; registers accessible
  *
- * Return: as onpu_mbox_call().
+ * Return: as onpu_mbox_create().
  */
 int onpu_queue_create_on_card(struct onpu_queue *queue)
 {
@@ -265,7 +265,7 @@ int onpu_queue_create_on_card(struct onpu_queue *queue)
 
 	BUILD_BUG_ON(sizeof(body) != sizeof(req.payload));
 	memcpy(req.payload, &body, sizeof(body));
-	ret = onpu_mbox_call(queue->odev, &req, NULL);
+	ret = onpu_mbox_create(queue->odev, &req);
 	if (!ret)
 		queue->on_card = true;
 	return ret;

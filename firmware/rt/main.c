@@ -97,6 +97,7 @@ void rt_main(void)
 		  ONPU_MCU_IRQ_DOORBELL | ONPU_MCU_IRQ_SLOT);
 	mcu_enable_wake(MIE_MEIE | MIE_MTIE);
 	beat(mcu_time());
+	bad_start();
 	mcu_write(ONPU_SYS_BOOT_STATUS, ONPU_BOOT_STAGE_READY);
 	mcu_write(ONPU_SYS_HOST_IRQ, ONPU_IRQ_BOOT);
 	loop();

@@ -96,7 +96,7 @@ static bool has_room(void)
 	       ONPU_MBOX_ENTRIES;
 }
 
-static bool send(const struct onpu_msg *msg)
+bool mbox_send(const struct onpu_msg *msg)
 {
 	if (!has_room())
 		return false;
@@ -114,7 +114,7 @@ bool mbox_event(__u16 type, const void *payload, __u32 size)
 	struct onpu_msg msg = { .type = type, .kind = ONPU_MSG_EVENT };
 
 	memcpy(msg.payload, payload, size);
-	return send(&msg);
+	return mbox_send(&msg);
 }
 
 bool mbox_answer_with(__u16 type, __u32 seq, __u32 status, const void *payload,
@@ -126,7 +126,7 @@ bool mbox_answer_with(__u16 type, __u32 seq, __u32 status, const void *payload,
 	};
 
 	memcpy(msg.payload, payload, size);
-	return send(&msg);
+	return mbox_send(&msg);
 }
 
 static bool send_late(void)
@@ -420,13 +420,13 @@ static void take_request(void)
 
 	out.type = in.type;
 	out.seq = in.seq;
-	out.status = handle(&in, &out);
+	out.status = bad_handle(&in, &out, handle);
 	if (out.status == STATUS_LATER)
 		return;
 	if (out.status != ONPU_MSG_STATUS_OK)
 		log_print(LOG_WARN, "message type %u seq %u: status %u",
 			  in.type, in.seq, out.status);
-	if (!send(&out)) {
+	if (!mbox_send(&out)) {
 		held = out;
 		held_valid = true;
 	}
@@ -443,7 +443,7 @@ void mbox_poll(void)
 		write_once(&mbox_shared()->h2f_head, h2f_head);
 	}
 	mcu_fence();
-	if (held_valid && send(&held))
+	if (held_valid && mbox_send(&held))
 		held_valid = false;
 	send_late();
 	/* At most one ring at a time: the rest of the firmware gets its turn. */
@@ -467,4 +467,5 @@ void mbox_init(void)
 	mcu_fence();
 	write_once(&s->magic, ONPU_MBOX_MAGIC);
 	mcu_write(ONPU_SYS_FW_MBOX, SHARED_OFFSET);
+	bad_shared(s);
 }

@@ -51,6 +51,7 @@ void mbox_init(void);
 /* Handle what the host sent and send what is due, as far as there is room. */
 void mbox_poll(void);
 /* Send; false if the host's ring is full (then try again later). */
+bool mbox_send(const struct onpu_msg *msg);
 bool mbox_event(__u16 type, const void *payload, __u32 size);
 /* The answer to a request that was taken before; waits for room by itself. */
 void mbox_answer(__u16 type, __u32 seq, __u32 status);
@@ -269,5 +270,30 @@ void rt_main(void);
 void rt_crash(const __u32 *regs, __u32 mcause, __u32 mepc, __u32 mtval)
 	__attribute__((noreturn));
 void rt_halt(void) __attribute__((noreturn));
+
+/* --- bad.c: only in images that break their promises, for tests of the driver -- */
+
+typedef __u32 bad_handler(const struct onpu_msg *in, struct onpu_msg *out);
+
+#ifdef ONPU_BAD_FIRMWARE
+void bad_start(void);
+void bad_shared(struct onpu_mbox_shared *s);
+__u32 bad_handle(const struct onpu_msg *in, struct onpu_msg *out, bad_handler *handle);
+#else
+static inline void bad_start(void)
+{
+}
+
+static inline void bad_shared(struct onpu_mbox_shared *s)
+{
+	(void)s;
+}
+
+static inline __u32 bad_handle(const struct onpu_msg *in, struct onpu_msg *out,
+			       bad_handler *handle)
+{
+	return handle(in, out);
+}
+#endif
 
 #endif

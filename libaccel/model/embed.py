@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Turns the firmware image into a C header: embed.py IMAGE HEADER."""
+"""Turns firmware images, each at a multiple of 64 bytes, into a C header: embed.py IMAGE... HEADER."""
 import sys
 
 
 def main():
-    image, header = sys.argv[1:]
-    with open(image, 'rb') as f:
-        data = f.read()
+    *images, header = sys.argv[1:]
+    data = b''
+    for image in images:
+        with open(image, 'rb') as f:
+            data += f.read()
+        data += bytes(-len(data) % 64)
     lines = ['\t' + ' '.join(f'0x{b:02x},' for b in data[i:i + 12])
              for i in range(0, len(data), 12)]
     with open(header, 'w', encoding='ascii') as f:
