@@ -116,6 +116,58 @@ TEST_F(fdinfo, memory)
 	EXPECT_EQ(0, bytes(self->text, "drm-total-system:"));
 }
 
+/* No job, and no copy of the driver's, uses memory of the file any more. */
+static bool becomes_inactive(int fd)
+{
+	char text[4096];
+
+	for (int i = 0; i < 1000; i++) {
+		if (read_fdinfo(fd, text, sizeof(text)))
+			return false;
+		if (!bytes(text, "drm-active-vram:") && !bytes(text, "drm-active-system:"))
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+/* Memory that two files have is shared, in both; memory of a job that has not ended is active. */
+TEST_F(fdinfo, shared_and_active_memory)
+{
+	struct onpu_env *env = &self->env;
+	struct drm_prime_handle prime = { .fd = -1 };
+	struct onpu_buf word, buf;
+	int other = onpu_open();
+	char text[4096];
+
+	ASSERT_EQ(0, onpu_buf_new(env, PAGE, DRM_ONPU_BO_SYSTEM, &word));
+	ASSERT_EQ(0, onpu_buf_new(env, MIB(3), DRM_ONPU_BO_VRAM, &buf));
+	EXPECT_TRUE(becomes_inactive(env->fd));
+	ASSERT_EQ(0, read_fdinfo(env->fd, self->text, sizeof(self->text)));
+	EXPECT_EQ(0, bytes(self->text, "drm-shared-vram:"));
+
+	prime.handle = buf.handle;
+	ASSERT_EQ(0, onpu_ioctl(env->fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime));
+	ASSERT_EQ(0, onpu_ioctl(other, DRM_IOCTL_PRIME_FD_TO_HANDLE, &prime));
+	close(prime.fd);
+	ASSERT_EQ(0, read_fdinfo(env->fd, self->text, sizeof(self->text)));
+	EXPECT_EQ((int64_t)MIB(3), bytes(self->text, "drm-shared-vram:"));
+	EXPECT_EQ(0, bytes(self->text, "drm-shared-system:"));
+	ASSERT_EQ(0, read_fdinfo(other, text, sizeof(text)));
+	EXPECT_EQ((int64_t)MIB(3), bytes(text, "drm-shared-vram:"));
+	EXPECT_EQ((int64_t)MIB(3), bytes(text, "drm-total-vram:"));
+
+	onpu_add(env, pkt_wait(word.va, ONPU_WAIT_EQ, 1));
+	ASSERT_EQ(0, onpu_start(env, 0, env->sync));
+	ASSERT_EQ(0, read_fdinfo(env->fd, self->text, sizeof(self->text)));
+	EXPECT_GE(bytes(self->text, "drm-active-vram:"), (int64_t)MIB(3));
+	EXPECT_EQ((int64_t)PAGE, bytes(self->text, "drm-active-system:"));
+	*(volatile uint32_t *)word.cpu = 1;
+	ASSERT_EQ(0, onpu_sync_wait(env->fd, env->sync));
+	EXPECT_TRUE(becomes_inactive(env->fd));
+	close(other);
+}
+
 TEST_F(fdinfo, engine_time_rises_with_work)
 {
 	static const char key[] = "drm-engine-matmul:";
