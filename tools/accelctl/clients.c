@@ -52,7 +52,7 @@ static void read_command(struct client *client)
 		text[0] = '?';
 	}
 	for (ssize_t i = 0; i < length; i++)
-		client->command[i] = text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
+		client->command[i] = text[i] >= 0x20 && text[i] < 0x7f ? text[i] : '?';
 	client->command[length] = '\0';
 }
 
