@@ -12,9 +12,12 @@
 
 enum { THREADS = 4, ROUNDS = 60 };
 
+struct family;
+
 struct worker {
 	pthread_t thread;
 	struct fixture *f;
+	struct family *family;
 	struct accel_queue *queue;	/* NULL: makes its own */
 	uint32_t number;
 	char problem[300];
@@ -63,16 +66,14 @@ static void *work(void *arg)
 	return NULL;
 }
 
-static void run_threads(struct fixture *f, struct accel_queue *queue)
+static void run_threads(struct worker first, void *(*run)(void *))
 {
 	struct worker workers[THREADS];
 
-	memset(workers, 0, sizeof(workers));
 	for (uint32_t i = 0; i < THREADS; i++) {
-		workers[i].f = f;
-		workers[i].queue = queue;
+		workers[i] = first;
 		workers[i].number = i + 1;
-		assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+		assert_int_equal(pthread_create(&workers[i].thread, NULL, run, &workers[i]), 0);
 	}
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(workers[i].thread, NULL);
@@ -83,14 +84,163 @@ static void run_threads(struct fixture *f, struct accel_queue *queue)
 
 static void threads_own_queues(void **state)
 {
-	run_threads(*state, NULL);
+	run_threads((struct worker){ .f = *state }, work);
 }
 
 static void threads_one_queue(void **state)
 {
 	struct fixture *f = *state;
 
-	run_threads(f, f->queue);
+	run_threads((struct worker){ .f = f, .queue = f->queue }, work);
+}
+
+/* One of each object. */
+struct family {
+	struct fixture *f;
+	struct accel_buffer *buffer, *shared, *cached, *registered;
+	struct accel_cache *cache;
+	struct accel_graph *graph;
+	struct accel_plan *plan;
+	struct accel_multi *multi;
+	struct accel_event *event;
+	struct accel_matmul matmul;
+	struct accel_plan_config config;
+	struct accel_multi_matmul all;
+	float numbers[16 * 16];
+	void *memory, *mapped;
+	int dma_buf;
+};
+
+static void make_family(struct family *x)
+{
+	struct fixture *f = x->f;
+
+	x->buffer = make_buffer(f, 65536, CARD);
+	x->shared = make_buffer(f, 4096, CARD | ACCEL_BUFFER_SHAREABLE);
+	ok(accel_buffer_export(x->shared, 0, &x->dma_buf));
+	ok(accel_cache_create(f->context, CARD, 0, &x->cache));
+	ok(accel_cache_alloc(x->cache, 4096, NULL, &x->cached));
+	x->memory = aligned_alloc(4096, 4096);
+	assert_non_null(x->memory);
+	ok(accel_host_register(f->context, x->memory, 4096, 0, &x->registered));
+	ok(accel_buffer_map(x->buffer, &x->mapped));
+	ok(accel_queue_capture_begin(f->queue));
+	ok(accel_fill_async(f->queue, x->buffer, 0, 4096, 1, NULL));
+	ok(accel_queue_capture_end(f->queue, &x->graph));
+	accel_matmul_init(&x->matmul);
+	x->matmul.m = x->matmul.n = x->matmul.k = 16;
+	x->matmul.a = (struct accel_matrix){ .buffer = x->buffer, .offset = 32768, .type = ACCEL_TYPE_F32 };
+	x->matmul.b = (struct accel_matrix){ .buffer = x->buffer, .offset = 32768 };
+	x->matmul.d = (struct accel_matrix){ .buffer = x->buffer, .offset = 4096 };
+	accel_plan_config_init(&x->config);
+	x->config.m = x->config.n = x->config.k = 16;
+	x->config.a_type = ACCEL_TYPE_F32;
+	ok(accel_plan_create(f->context, &x->config, &x->plan));
+	ok(accel_multi_create(NULL, 1, &x->multi));
+	accel_multi_matmul_init(&x->all);
+	x->all.m = x->all.n = x->all.k = 8;
+	x->all.a = (struct accel_host_matrix){ .data = x->numbers, .ld = 8, .type = ACCEL_TYPE_F32 };
+	x->all.b = (struct accel_host_matrix){ .data = x->numbers + 64, .ld = 8 };
+	x->all.d = (struct accel_host_matrix){ .data = x->numbers + 128, .ld = 8 };
+	ok(accel_fill_async(f->queue, x->buffer, 0, 4096, 2, &x->event));
+	ok(accel_event_wait(x->event, ACCEL_FOREVER));
+}
+
+static void end_family(struct family *x)
+{
+	accel_event_destroy(x->event);
+	accel_multi_destroy(x->multi);
+	accel_plan_destroy(x->plan);
+	accel_graph_destroy(x->graph);
+	accel_buffer_destroy(x->registered);
+	accel_buffer_destroy(x->cached);
+	accel_cache_destroy(x->cache);
+	accel_buffer_destroy(x->shared);
+	accel_buffer_destroy(x->buffer);
+}
+
+static void *look(struct worker *w)
+{
+	struct family *x = w->family;
+	struct accel_context_status status;
+	struct accel_pointer_info pointer;
+	struct accel_memory_info memory;
+	struct accel_cache_info kept;
+	struct accel_buffer_info info;
+	struct accel_status state;
+	void *mapped;
+
+	accel_context_status_init(&status);
+	accel_pointer_info_init(&pointer);
+	accel_memory_info_init(&memory);
+	accel_cache_info_init(&kept);
+	accel_buffer_info_init(&info);
+	accel_status_init(&state);
+	CHECK(accel_device_get_memory(x->f->device, &memory));
+	CHECK(accel_context_get_status(x->f->context, &status));
+	CHECK(accel_buffer_get_info(x->shared, &info));
+	CHECK(accel_cache_get_info(x->cache, &kept));
+	CHECK(accel_queue_get_status(x->f->queue, &state));
+	CHECK(accel_event_get_status(x->event, &state));
+	CHECK(accel_event_query(x->event));
+	CHECK(accel_event_wait(x->event, ACCEL_FOREVER));
+	CHECK(accel_buffer_map(x->buffer, &mapped));
+	CHECK(accel_pointer_get_info(mapped, &pointer));
+	if (mapped != x->mapped || pointer.buffer != x->buffer)
+		snprintf(w->problem, sizeof(w->problem), "mapped somewhere else");
+	CHECK(accel_buffer_unmap(x->buffer));
+	return w;
+}
+
+/* All of them use the same plan, graph, buffers, events and cards; each has a part of D for itself. */
+static void *use_all(void *arg)
+{
+	struct worker *w = arg;
+	struct family *x = w->family;
+	struct accel_place places[ACCEL_OPERANDS] = { { NULL, 0 } };
+	struct accel_multi_matmul all = x->all;
+	struct accel_matmul matmul = x->matmul;
+	struct accel_buffer *cached;
+	struct accel_queue *queue;
+	struct accel_event *event;
+	float d[64];
+
+	CHECK(accel_queue_create(x->f->context, ACCEL_PRIORITY_MEDIUM, &queue));
+	matmul.d.offset = 8192 + w->number * 4096;
+	places[ACCEL_OPERAND_A].buffer = places[ACCEL_OPERAND_B].buffer = places[ACCEL_OPERAND_D].buffer = x->buffer;
+	places[ACCEL_OPERAND_A].offset = places[ACCEL_OPERAND_B].offset = 32768;
+	places[ACCEL_OPERAND_D].offset = matmul.d.offset + 2048;
+	all.d.data = d;
+	for (uint32_t i = 0; i < ROUNDS / 3; i++) {
+		CHECK(accel_plan_run_async(queue, x->plan, places, ACCEL_OPERANDS, &event));
+		CHECK(accel_queue_wait_events(x->f->queue, 1, &event));
+		CHECK(accel_matmul(i % 2 ? x->f->queue : queue, &matmul));
+		CHECK(accel_graph_launch(x->f->queue, x->graph));
+		CHECK(accel_event_wait(event, ACCEL_FOREVER));
+		accel_event_destroy(event);
+		CHECK(accel_cache_alloc(x->cache, 4096, queue, &cached));
+		CHECK(accel_fill_async(queue, cached, 0, 4096, i, NULL));
+		CHECK(accel_cache_free(x->cache, cached, queue));
+		if (!look(w))
+			return NULL;
+		if (i % 8 == 0)
+			CHECK(accel_multi_matmul(x->multi, &all));
+	}
+	CHECK(accel_queue_finish(queue, ACCEL_FOREVER));
+	accel_queue_destroy(queue);
+	return NULL;
+}
+
+static void threads_one_of_each(void **state)
+{
+	struct family x = { .f = *state };
+
+	make_family(&x);
+	run_threads((struct worker){ .family = &x }, use_all);
+	ok(accel_queue_finish(x.f->queue, ACCEL_FOREVER));
+	end_family(&x);
+	free(x.memory);
+	close(x.dma_buf);
 }
 
 #define CHILD(condition) do { if (!(condition)) _exit(__LINE__ % 200 + 1); } while (0)
@@ -160,71 +310,6 @@ static void forked(void **state)
 	ok(accel_fill(f->queue, buffer, 0, 4096, 78));
 	accel_event_destroy(event);
 	accel_buffer_destroy(buffer);
-}
-
-/* One of each object, as a parent leaves them to its child. */
-struct family {
-	struct fixture *f;
-	struct accel_buffer *buffer, *shared, *cached, *registered;
-	struct accel_cache *cache;
-	struct accel_graph *graph;
-	struct accel_plan *plan;
-	struct accel_multi *multi;
-	struct accel_event *event;
-	struct accel_matmul matmul;
-	struct accel_plan_config config;
-	struct accel_multi_matmul all;
-	float numbers[16 * 16];
-	void *memory, *mapped;
-	int dma_buf;
-};
-
-static void make_family(struct family *x)
-{
-	struct fixture *f = x->f;
-
-	x->buffer = make_buffer(f, 65536, CARD);
-	x->shared = make_buffer(f, 4096, CARD | ACCEL_BUFFER_SHAREABLE);
-	ok(accel_buffer_export(x->shared, 0, &x->dma_buf));
-	ok(accel_cache_create(f->context, CARD, 0, &x->cache));
-	ok(accel_cache_alloc(x->cache, 4096, NULL, &x->cached));
-	x->memory = aligned_alloc(4096, 4096);
-	assert_non_null(x->memory);
-	ok(accel_host_register(f->context, x->memory, 4096, 0, &x->registered));
-	ok(accel_buffer_map(x->buffer, &x->mapped));
-	ok(accel_queue_capture_begin(f->queue));
-	ok(accel_fill_async(f->queue, x->buffer, 0, 4096, 1, NULL));
-	ok(accel_queue_capture_end(f->queue, &x->graph));
-	accel_matmul_init(&x->matmul);
-	x->matmul.m = x->matmul.n = x->matmul.k = 16;
-	x->matmul.a = (struct accel_matrix){ .buffer = x->buffer, .type = ACCEL_TYPE_F32 };
-	x->matmul.b = (struct accel_matrix){ .buffer = x->buffer };
-	x->matmul.d = (struct accel_matrix){ .buffer = x->buffer, .offset = 4096 };
-	accel_plan_config_init(&x->config);
-	x->config.m = x->config.n = x->config.k = 16;
-	x->config.a_type = ACCEL_TYPE_F32;
-	ok(accel_plan_create(f->context, &x->config, &x->plan));
-	ok(accel_multi_create(NULL, 1, &x->multi));
-	accel_multi_matmul_init(&x->all);
-	x->all.m = x->all.n = x->all.k = 8;
-	x->all.a = (struct accel_host_matrix){ .data = x->numbers, .ld = 8, .type = ACCEL_TYPE_F32 };
-	x->all.b = (struct accel_host_matrix){ .data = x->numbers + 64, .ld = 8 };
-	x->all.d = (struct accel_host_matrix){ .data = x->numbers + 128, .ld = 8 };
-	ok(accel_fill_async(f->queue, x->buffer, 0, 4096, 2, &x->event));
-	ok(accel_event_wait(x->event, ACCEL_FOREVER));
-}
-
-static void end_family(struct family *x)
-{
-	accel_event_destroy(x->event);
-	accel_multi_destroy(x->multi);
-	accel_plan_destroy(x->plan);
-	accel_graph_destroy(x->graph);
-	accel_buffer_destroy(x->registered);
-	accel_buffer_destroy(x->cached);
-	accel_cache_destroy(x->cache);
-	accel_buffer_destroy(x->shared);
-	accel_buffer_destroy(x->buffer);
 }
 
 #define FOREIGN(call) do { \
@@ -460,6 +545,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(threads_own_queues, setup, teardown),
 		cmocka_unit_test_setup_teardown(threads_one_queue, setup, teardown),
+		cmocka_unit_test_setup_teardown(threads_one_of_each, setup, teardown),
 		cmocka_unit_test_setup_teardown(forked, setup, teardown),
 		cmocka_unit_test_setup_teardown(inherited, setup, teardown),
 		cmocka_unit_test(closing_order),
