@@ -33,6 +33,7 @@ text 0 "fffe:00:01.0 .*ready" list
 json 0 device.index=1 device.card.cores=32 device.kernel_driver.name=onpu device.firmware.heartbeat -- info 1
 json 0 device.index=0 -- info fffe:00:00.0
 text 0 "memory  *1.0 GiB" info
+text 0 "limits  .* 128 queues, .* jobs of any length$" info
 json 0 cards.0.memory_size=1073741824 cards.1.known=true cards.1.limits.queues=128 processes.0=null -- memory
 json 0 tests.10.verdict=pass failed=0 -- selftest
 text 0 "All 11 tests passed" selftest 1

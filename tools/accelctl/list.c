@@ -299,9 +299,12 @@ static void card_text(const struct ctl *ctl, const struct card *card)
 	      info->firmware_version & 0xffff, info->firmware_svn, info->firmware_heartbeat);
 	print(ctl, "Driver           %s %u.%u.%u\n", info->driver_name, info->driver_version[0],
 	      info->driver_version[1], info->driver_version[2]);
-	print(ctl, "  limits         %u contexts, %u queues, buffers of %s, jobs of %u ms\n",
-	      info->contexts_max, info->queues_max, human_size(info->buffer_size_max, size),
-	      info->job_timeout_ms);
+	print(ctl, "  limits         %u contexts, %u queues, buffers of %s, ", info->contexts_max, info->queues_max,
+	      human_size(info->buffer_size_max, size));
+	if (info->job_timeout_ms)
+		print(ctl, "jobs of %u ms\n", info->job_timeout_ms);
+	else
+		print(ctl, "jobs of any length\n");
 }
 
 static enum status read_live(struct ctl *ctl, struct card *card,
