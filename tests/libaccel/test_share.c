@@ -494,6 +494,38 @@ static void watched_change(void **state)
 	accel_buffer_destroy(shared);
 }
 
+/*
+ * Nothing but events orders two cards: one stores a number into shared memory, the other takes it from there to a
+ * place of its own, and tells the first that it may go on. All of it is submitted ahead.
+ */
+static void events_of_another_card(void **state)
+{
+	enum { ROUNDS = 60 };
+	struct fixture *f = *state, other;
+	struct accel_buffer *mine, *theirs, *seen;
+	struct accel_event *written, *taken;
+
+	open_side(&other, accel_device_count() > 1);
+	mine = make_buffer(f, SIZE, CARD | SHARED);
+	theirs = share(mine, &other);
+	seen = make_buffer(&other, ROUNDS * 4, CARD);
+	for (uint32_t i = 0; i < ROUNDS; i++) {
+		ok(accel_fill_async(f->queue, mine, 0, SIZE, 1000 + i, &written));
+		ok(accel_queue_wait_events(other.queue, 1, &written));
+		ok(accel_copy_async(other.queue, seen, i * 4, theirs, SIZE - 4, 4, &taken));
+		ok(accel_queue_wait_events(f->queue, 1, &taken));
+		accel_event_destroy(written);
+		accel_event_destroy(taken);
+	}
+	ok(accel_queue_finish(other.queue, ACCEL_FOREVER));
+	for (uint32_t i = 0; i < ROUNDS; i++)
+		assert_int_equal(word_at(seen, i * 4), 1000 + i);
+	accel_buffer_destroy(mine);
+	accel_buffer_destroy(theirs);
+	accel_buffer_destroy(seen);
+	close_side(&other);
+}
+
 #ifdef ACCEL_TEST_FAKE
 
 static unsigned int open_descriptors(void)
@@ -1052,6 +1084,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(many_buffers, setup, teardown),
 		cmocka_unit_test_setup_teardown(acquired_for_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(watched_change, setup, teardown),
+		cmocka_unit_test_setup_teardown(events_of_another_card, setup, teardown),
 #ifdef ACCEL_TEST_FAKE
 		cmocka_unit_test_setup_teardown(each_step_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(too_many_acquired, setup, teardown),
