@@ -12,6 +12,10 @@ PYTHON=/usr/bin/python3
 # Debian's LAPACK that calls libblas.so.3; OpenBLAS's own does not.
 LAPACK=/usr/lib/x86_64-linux-gnu/lapack
 
+# Threads of OpenBLAS wait for each other by spinning; where the emulator shares its processors a call of some
+# microseconds takes milliseconds by that, and testers make a hundred thousand of them.
+export OPENBLAS_NUM_THREADS=1
+
 die()	# text
 {
 	echo "$1"
