@@ -382,6 +382,8 @@ bool mk_bell_unmap(const void *pointer);
 void mk_bells_forget(void);
 /* Takes the lock by itself. */
 void mk_bell_ring(const volatile void *pointer, uint32_t value);
+/* Of tests: for how long memory is looked for. */
+extern uint64_t mk_patience_ns;
 /* What QUEUE_CREATE says of ring and control block. */
 int mk_uqueue_check(const struct mk_card *card, const struct drm_onpu_queue_create *arg);
 /* Tells the eventfd of a queue, if there is one. */

@@ -30,6 +30,8 @@
 #define REQUEST_TIMEOUT_NS	(30ull * 1000000000u)
 #define SERIAL			0x4d4f44454c000000ull	/* "MODEL" */
 #define VECTORS			ONPU_MAX_VECTORS
+/* As the driver has it by default. */
+#define IRQ_HOLD		ONPU_IRQ_HOLD(16u, 100u)
 
 uint32_t mk_read32(const struct mk_card *card, uint64_t reg)
 {
@@ -320,6 +322,8 @@ int mk_card_create(unsigned int index)
 	if (!ret)
 		ret = boot(card);
 	if (!ret) {
+		for (unsigned int vector = 1; vector < VECTORS; vector++)
+			mk_write32(card, ONPU_REG_IRQ_HOLD(vector), IRQ_HOLD);
 		write_irq(card, ONPU_REG_IRQ_ENABLE, ONPU_IRQ_MBOX | ONPU_IRQ_FATAL);
 		/* From here on the thread looks after it. */
 		mk_cards[index] = card;

@@ -353,7 +353,7 @@ static int create(struct mk_file *file, struct drm_onpu_queue_create *arg)
 	uint32_t id, index;
 	int ret;
 
-	if (arg->flags & ~DRM_ONPU_QUEUE_USER || arg->priority > DRM_ONPU_PRIORITY_REALTIME)
+	if (arg->flags & ~(DRM_ONPU_QUEUE_USER | DRM_ONPU_QUEUE_PROGRESS) || arg->priority > DRM_ONPU_PRIORITY_REALTIME)
 		return -EINVAL;
 	ret = mk_uqueue_check(card, arg);
 	if (ret)

@@ -11,6 +11,9 @@
  * executes (mk_bo.c). They are brought back when a doorbell is rung; when there is no memory for that for as long
  * as the driver looks for some, the queues of the address space are killed.
  *
+ * There is no control block of the kernel's (DRM_ONPU_QUEUE_PROGRESS): all that the card writes is memory of the process, which
+ * could write there itself, and the library does not ask for one (../src/uqueue.c).
+ *
  * Locking: mk_lock. It is not held while the card is told; a queue is taken off the card only when nobody
  * rings its doorbell any more (mk_queue_destroy()).
  */
@@ -23,8 +26,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The driver looks for memory so long. */
-#define MEMORY_PATIENCE_NS	4000000000ull
+/* The driver looks for memory so long, and so often. */
+uint64_t mk_patience_ns = 4000000000u;
+#define MEMORY_RETRY_NS		20000000u
 
 struct mk_bell {
 	struct mk_bell *next;		/* in the list of all */
@@ -80,7 +84,8 @@ int mk_bell_map(struct mk_file *file, uint32_t index, void **pointer)
 {
 	struct mk_queue *queue = index < ONPU_MAX_QUEUES ? file->card->queues[index] : NULL;
 
-	if (!queue || !queue->user || file->queues[queue->id] != queue)
+	/* One that is being created may yet go without waiting for who rings it. */
+	if (!queue || !queue->user || !queue->on_card || file->queues[queue->id] != queue)
 		return -EACCES;
 	/* One that has died meanwhile gets a bell that rings nothing. */
 	*pointer = queue->bell ? queue->bell : mk_bell_create(NULL);
@@ -106,10 +111,13 @@ bool mk_bell_unmap(const void *pointer)
 /* Has all that the address space maps where it must be; false: the queue is dead. */
 static bool bring_memory(struct mk_queue *queue)
 {
-	uint64_t end = mk_now() + MEMORY_PATIENCE_NS;
+	uint64_t end = mk_now() + mk_patience_ns;
 
 	while (queue->bell && mk_bo_validate(queue->vm)) {
-		if (!mk_wait(end) && queue->bell)
+		/* Nobody tells when there is room. */
+		if (mk_now() < end)
+			mk_wait(mk_now() + MEMORY_RETRY_NS);
+		else
 			mk_queue_no_memory(queue->vm);
 	}
 	return queue->bell;
@@ -145,10 +153,12 @@ static bool range_ok(uint64_t va, uint64_t size)
 
 int mk_uqueue_check(const struct mk_card *card, const struct drm_onpu_queue_create *arg)
 {
-	if (arg->pad || arg->doorbell_offset)
+	if (arg->pad || arg->doorbell_offset || arg->progress_offset)
 		return -EINVAL;
 	if (!(arg->flags & DRM_ONPU_QUEUE_USER))
-		return arg->ring_va || arg->ctl_va || arg->ring_order ? -EINVAL : 0;
+		return arg->ring_va || arg->ctl_va || arg->ring_order || arg->flags ? -EINVAL : 0;
+	if (arg->flags & DRM_ONPU_QUEUE_PROGRESS)
+		return -EOPNOTSUPP;
 	if (arg->ring_order < ONPU_RING_ORDER_MIN || arg->ring_order > mk_limits.max_ring_order ||
 	    arg->ring_order > mk_read32(card, ONPU_REG_RING_ORDER_MAX) ||
 	    !range_ok(arg->ring_va, (uint64_t)ONPU_PACKET_SIZE << arg->ring_order) ||

@@ -15,6 +15,12 @@
  * long to look is learned: as long as what was waited for usually takes, at most about as long as it takes
  * to sleep and be woken, else not.
  *
+ * The word is memory that a packet could write to, and the kernel offers a counter that none can
+ * (DRM_ONPU_QUEUE_PROGRESS). It is not used: all packets here are this library's, which checks what they write, so who could forge the
+ * word can write to all of the library's memory as well; queues that wait for one another on the card need a word that the card
+ * can read in any case; and the counter stands in card memory, where each look of a CPU costs a round trip over PCIe.
+ * What need not be written by the card is read-only to it: the ring, packets of graphs, and the word for other contexts.
+ *
  * The kernel has no fence of such work; it does not know that there is any. So what ends a wait besides the word
  * is the queue's death, of which WAIT tells as well.
  *
@@ -125,7 +131,7 @@ static int create_ring(struct accel_queue *queue, uint32_t order)
 	int ret;
 
 	ret = bo_init(&queue->ring.bo, queue->context, (uint64_t)ONPU_PACKET_SIZE << order,
-		      DRM_ONPU_BO_VRAM | DRM_ONPU_BO_SYSTEM, 0);
+		      DRM_ONPU_BO_VRAM | DRM_ONPU_BO_SYSTEM, BO_CARD_READONLY);
 	if (ret)
 		return ret;
 	ret = bo_map(&queue->ring.bo, &pointer);

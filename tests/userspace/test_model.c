@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -258,8 +259,18 @@ static void create_answers(void **state)
 	arg.doorbell_offset = 4096;
 	assert_int_equal(create_queue(r->fd, arg), -EINVAL);
 	arg = good_queue(r);
-	arg.flags |= 2;
+	arg.progress_offset = 4096;
 	assert_int_equal(create_queue(r->fd, arg), -EINVAL);
+	arg = good_queue(r);
+	arg.flags |= 4;
+	assert_int_equal(create_queue(r->fd, arg), -EINVAL);
+	arg = good_queue(r);
+	arg.flags = DRM_ONPU_QUEUE_PROGRESS;
+	assert_int_equal(create_queue(r->fd, arg), -EINVAL);
+	/* As of a card from before it. */
+	arg = good_queue(r);
+	arg.flags |= DRM_ONPU_QUEUE_PROGRESS;
+	assert_int_equal(create_queue(r->fd, arg), -EOPNOTSUPP);
 	arg = good_queue(r);
 	arg.vm_id = 9;
 	assert_int_equal(create_queue(r->fd, arg), -ENOENT);
@@ -383,6 +394,59 @@ static void notify(void **state)
 	arg.fd = -1;
 	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_QUEUE_NOTIFY, &arg), 0);
 	close(event);
+}
+
+static void *ring_it(void *arg)
+{
+	const struct raw *r = arg;
+
+	os_ring(r->doorbell, r->tail);
+	return NULL;
+}
+
+/* Who rings while there is no room gets on as soon as there is some. */
+static void room_comes(void **state)
+{
+	struct drm_onpu_bind_op op = {
+		.type = DRM_ONPU_BIND_UNMAP, .va = 2ull << 30, .size = CARD_MEMORY / 8 * 5,
+	};
+	struct raw *r = *state;
+	struct drm_onpu_vm_bind bind = {
+		.vm_id = r->vm, .ops = { .count = 1, .stride = sizeof(op), .ptr = (uintptr_t)&op },
+	};
+	uint64_t before = mk_patience_ns;
+	pthread_t thread;
+
+	mk_patience_ns = 1000 * NEVER;
+	create_bo(r, 1ull << 30, op.size, DRM_ONPU_BO_VRAM);
+	create_bo(r, op.va, op.size, DRM_ONPU_BO_VRAM);
+	put_signal(r, 0, 1, ONPU_PKT_IRQ);
+	assert_int_equal(pthread_create(&thread, NULL, ring_it, r), 0);
+	usleep(50000);
+	assert_int_equal(word(r, 0), 0);
+	assert_int_equal(os_ioctl(r->fd, DRM_IOCTL_ONPU_VM_BIND, &bind), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(wait_raw(r, wait_for(r, 0, DRM_ONPU_WAIT_EQ, 1)), 0);
+	assert_int_equal(flags_of(r), 0);
+	mk_patience_ns = before;
+}
+
+/* The card holds interrupts of busy queues back, as the driver has it do. */
+static void interrupts(void **state)
+{
+	struct raw *r = *state;
+
+	for (unsigned int vector = 1; vector < ONPU_MAX_VECTORS; vector++)
+		assert_int_equal(mk_read32(mk_cards[0], ONPU_REG_IRQ_HOLD(vector)), ONPU_IRQ_HOLD(16, 100));
+	/* None is lost: whoever waits for any of them is told. */
+	for (uint64_t i = 1; i <= 200; i++) {
+		put_signal(r, 0, i, ONPU_PKT_IRQ);
+		if (i % 40 == 0) {
+			os_ring(r->doorbell, r->tail);
+			assert_int_equal(wait_raw(r, wait_for(r, 0, DRM_ONPU_WAIT_GE, i - 39 + i % 7)), 0);
+			assert_int_equal(wait_raw(r, wait_for(r, 0, DRM_ONPU_WAIT_GE, i)), 0);
+		}
+	}
 }
 
 /* Two address spaces that do not fit together get on in turn; one that does not fit alone is killed. */
@@ -780,39 +844,140 @@ static void mail_during_a_look(void **state)
 	os_close(fd);
 }
 
-/* What the library takes by itself. */
+/* What a program has of the library. */
+struct program {
+	struct accel_device *device;
+	struct accel_context *context;
+	struct accel_queue *queue;
+	struct accel_buffer *buffer;
+};
+
+static void begin(struct program *p)
+{
+	assert_int_equal(accel_device_open(0, &p->device), 0);
+	assert_int_equal(accel_context_create(p->device, 0, &p->context), 0);
+	assert_int_equal(accel_queue_create(p->context, ACCEL_PRIORITY_MEDIUM, &p->queue), 0);
+	assert_int_equal(accel_buffer_create(p->context, 4096, ACCEL_BUFFER_CARD, &p->buffer), 0);
+}
+
+static void end(struct program *p)
+{
+	accel_buffer_destroy(p->buffer);
+	accel_queue_destroy(p->queue);
+	accel_context_destroy(p->context);
+	accel_device_close(p->device);
+	assert_int_equal(mk_objects(), 0);
+}
+
+/* What the library takes by itself: what is offered, unless it is told otherwise. */
 static void the_default(void **state)
 {
-	struct accel_context *context;
+	enum { OFFERED, NOT_WANTED, NOT_OFFERED, KINDS };
+	const uint32_t ring_order = mk_limits.max_ring_order;
 	struct accel_device *device;
-	struct accel_buffer *buffer;
-	struct accel_queue *queue;
-	unsigned int before;
+	struct program p;
 
 	(void)state;
-	for (int kernel = 0; kernel < 2; kernel++) {
-		if (kernel)
+	for (int kind = 0; kind < KINDS; kind++) {
+		unsigned int before = mk_submits;
+
+		if (kind == NOT_WANTED)
 			setenv("ACCEL_QUEUES", "kernel", 1);
-		before = mk_submits;
-		assert_int_equal(accel_device_open(0, &device), 0);
-		assert_int_equal(accel_context_create(device, 0, &context), 0);
-		assert_int_equal(accel_queue_create(context, ACCEL_PRIORITY_MEDIUM, &queue), 0);
-		assert_int_equal(accel_buffer_create(context, 4096, ACCEL_BUFFER_CARD, &buffer), 0);
-		assert_int_equal(accel_fill(queue, buffer, 0, 4096, 1), 0);
-		assert_int_equal(mk_submits - before, kernel);
-		accel_buffer_destroy(buffer);
-		accel_queue_destroy(queue);
-		accel_context_destroy(context);
-		accel_device_close(device);
+		if (kind == NOT_OFFERED)
+			mk_limits.max_ring_order = 0;
+		begin(&p);
+		assert_int_equal(accel_fill(p.queue, p.buffer, 0, 4096, 1), 0);
+		assert_int_equal(mk_submits - before, kind != OFFERED);
+		end(&p);
+		unsetenv("ACCEL_QUEUES");
 	}
+	setenv("ACCEL_QUEUES", "user", 1);
+	assert_int_equal(accel_device_open(0, &device), -ENOTSUP);
 	unsetenv("ACCEL_QUEUES");
+	mk_limits.max_ring_order = ring_order;
 	assert_int_equal(mk_objects(), 0);
+}
+
+/* Number on the card of the only queue. */
+static uint32_t only_queue(void)
+{
+	uint32_t index = 0;
+
+	while (!mk_cards[0]->queues[index])
+		index++;
+	return index;
+}
+
+static uint64_t thread_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* Who waits looks for a moment, and sleeps from then on; also one who has always been lucky. */
+static void waiting(void **state)
+{
+	const uint64_t second = 1000000000u;
+	struct program p;
+	uint64_t cpu[2];
+	int ret[2];
+
+	(void)state;
+	begin(&p);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(accel_fill(p.queue, p.buffer, 0, 4096, 1), 0);
+	assert_int_equal(onpu_card_inject(mk_cards[0]->model, "hang-queue", only_queue()), 0);
+	assert_int_equal(accel_fill_async(p.queue, p.buffer, 0, 4096, 2, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		uint64_t before = thread_ns();
+
+		ret[i] = accel_queue_finish(p.queue, second);
+		cpu[i] = thread_ns() - before;
+	}
+	assert_int_equal(onpu_card_inject(mk_cards[0]->model, "clear", 0), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(ret[i], -ETIME);
+		/* It is to look for 50 us. */
+		assert_true(cpu[i] < second / 5);
+	}
+	assert_int_equal(accel_queue_finish(p.queue, NEVER), 0);
+	end(&p);
+}
+
+/* What was captured goes to the card by one packet and its SIGNAL, however much it is. */
+static void replay(void **state)
+{
+	struct accel_graph *graph;
+	struct program p;
+	uint64_t doorbell;
+
+	(void)state;
+	begin(&p);
+	doorbell = ONPU_DOORBELL_BASE + only_queue() * ONPU_DOORBELL_PAGE;
+	assert_int_equal(accel_queue_capture_begin(p.queue), 0);
+	for (uint32_t i = 0; i < 100; i++)
+		assert_int_equal(accel_fill_async(p.queue, p.buffer, 4 * i, 4, i, NULL), 0);
+	assert_int_equal(accel_queue_capture_end(p.queue, &graph), 0);
+	assert_int_equal(accel_graph_size(graph), 100);
+	for (int i = 0; i < 3; i++) {
+		uint32_t before = mk_read32(mk_cards[0], doorbell);
+
+		assert_int_equal(accel_graph_launch_async(p.queue, graph, NULL), 0);
+		assert_int_equal(mk_read32(mk_cards[0], doorbell), before + 2);
+		assert_int_equal(accel_queue_finish(p.queue, ACCEL_FOREVER), 0);
+	}
+	accel_graph_destroy(graph);
+	end(&p);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_default),
+		cmocka_unit_test(waiting),
+		cmocka_unit_test(replay),
 		cmocka_unit_test(stands_still),
 		cmocka_unit_test(opened_by_many),
 		cmocka_unit_test(mail_during_a_look),
@@ -827,6 +992,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(bind_without_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(bind_beyond_the_limit, setup, teardown),
+		cmocka_unit_test_setup_teardown(room_comes, setup, teardown),
+		cmocka_unit_test_setup_teardown(interrupts, setup, teardown),
 	};
 
 	setenv("ACCEL_DEVICE", "model:1,memory=64M", 1);
