@@ -328,8 +328,11 @@ TEST_F_TIMEOUT(evict, arrays_of_binds_need_little_room, 120)
 	} while (onpu_memory(self->env.fd).system_used == full.system_used);
 	full = onpu_memory(self->env.fd);
 	ASSERT_EQ(0, onpu_bo_close(self->env.fd, handles[--count]));
-	/* It goes when it has been cleared. */
-	for (int i = 0; i < 500 && onpu_memory(self->env.fd).vram_used == full.vram_used; i++)
+	/*
+	 * It goes when it has been cleared, and the place of what was evicted when that has been copied: one
+	 * of them now, the other perhaps later. So less than this may be used from now on, but not more.
+	 */
+	for (int i = 0; i < 6000 && onpu_memory(self->env.fd).vram_used == full.vram_used; i++)
 		usleep(10000);
 	full = onpu_memory(self->env.fd);
 
@@ -344,9 +347,12 @@ TEST_F_TIMEOUT(evict, arrays_of_binds_need_little_room, 120)
 	state = (struct drm_onpu_vm_get_state) { .id = self->env.vm };
 	ASSERT_EQ(0, onpu_ioctl(self->env.fd, DRM_IOCTL_ONPU_VM_GET_STATE, &state));
 	EXPECT_EQ(tables + 6 * PAGE, state.table_bytes);
-	EXPECT_EQ(full.vram_used + 6 * PAGE, onpu_memory(self->env.fd).vram_used);
+	EXPECT_GE(full.vram_used + 6 * PAGE, onpu_memory(self->env.fd).vram_used);
 	ASSERT_EQ(0, onpu_unmap(self->env.fd, self->env.vm, 5ull << 40, MIB(8)));
-	EXPECT_EQ(full.vram_used, onpu_memory(self->env.fd).vram_used);
+	EXPECT_GE(full.vram_used, onpu_memory(self->env.fd).vram_used);
+	state = (struct drm_onpu_vm_get_state) { .id = self->env.vm };
+	ASSERT_EQ(0, onpu_ioctl(self->env.fd, DRM_IOCTL_ONPU_VM_GET_STATE, &state));
+	EXPECT_EQ(tables, state.table_bytes);
 }
 
 static void *reset_often(void *arg)
