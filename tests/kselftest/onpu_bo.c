@@ -142,6 +142,45 @@ TEST_F(bo, maps_share_memory_and_outlive_the_handle)
 	EXPECT_EQ(0, munmap(two, size));
 }
 
+/* A debugger reaches what a process has mapped, wherever it is. */
+TEST_F(bo, a_debugger_reads_and_writes)
+{
+	int file = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+	struct drm_onpu_bo_advise advise = { .advice = DRM_ONPU_ADVISE_EVICT };
+	uint64_t size = 3 * PAGE, at;
+	uint32_t words[16];
+	volatile uint32_t *map;
+	uint32_t handle;
+
+	ASSERT_GE(file, 0);
+	ASSERT_EQ(0, onpu_bo_create(self->fd, size, variant->flags, 0, &handle));
+	map = onpu_bo_map(self->fd, handle, size);
+	ASSERT_NE(NULL, map);
+	for (uint32_t i = 0; i < size / 4; i++)
+		map[i] = 0x5000 + i;
+	/* Across the end of a page; at home, away, and at home again after the process has touched it. */
+	at = PAGE - 32;
+	for (uint32_t round = 0; round < 3; round++) {
+		ASSERT_EQ((ssize_t)sizeof(words),
+			  pread(file, words, sizeof(words), (off_t)(USER_PTR(map) + at)));
+		for (uint32_t i = 0; i < 16; i++)
+			EXPECT_EQ(0x5000 + at / 4 + i, words[i]);
+		words[0] = 0xd00d + round;
+		ASSERT_EQ(4, pwrite(file, words, 4, (off_t)(USER_PTR(map) + size - 4)));
+		if (!round) {
+			advise.handle = handle;
+			ASSERT_EQ(0, onpu_ioctl(self->fd, DRM_IOCTL_ONPU_BO_ADVISE, &advise));
+			ASSERT_EQ(4, pread(file, words, 4, (off_t)(USER_PTR(map) + size - 4)));
+			EXPECT_EQ(0xd00d, words[0]);
+		} else {
+			EXPECT_EQ(0xd00d + round, map[size / 4 - 1]);
+		}
+	}
+	close(file);
+	EXPECT_EQ(0, munmap((void *)map, size));
+	EXPECT_EQ(0, onpu_bo_close(self->fd, handle));
+}
+
 TEST_F(bo, map_beyond_the_end)
 {
 	uint64_t offset;
