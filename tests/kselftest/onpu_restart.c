@@ -235,6 +235,44 @@ TEST_F_TIMEOUT(restart, once_for_each_stall, 100)
 	}
 }
 
+/* Who waits for a packet that never ends to let go of old translations: the reset forgets them all. */
+TEST_F_TIMEOUT(restart, while_an_unmapping_waits, 60)
+{
+	int before = onpu_set_timeout(60000), ret = 0, status;
+	struct onpu_buf buf;
+	char text[32];
+	struct uq q;
+	pid_t pid;
+
+	ASSERT_GT(before, 0);
+	ASSERT_EQ(0, onpu_buf_new(&self->lr, PAGE, DRM_ONPU_BO_SYSTEM, &buf));
+	ASSERT_EQ(0, uq_create(&self->lr, &q, 4, DRM_ONPU_BO_SYSTEM, 0));
+	snprintf(text, sizeof(text), "hang-queue=%u",
+		 (unsigned int)(q.args.doorbell_offset / PAGE % ONPU_MAX_QUEUES));
+	inject(text);
+	for (int i = 0; i < 20 && !ret; i++) {
+		uq_signal(&q);
+		ret = uq_wait_for(&q, q.seq, 500000000);
+	}
+	EXPECT_EQ(-ETIME, ret);
+	pid = fork();
+	if (!pid)
+		_exit(onpu_unmap(self->lr.fd, self->lr.vm, buf.va, PAGE) ? 1 : 0);
+	ASSERT_GT(pid, 0);
+	usleep(300000);
+	inject("mcu-crash");
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	inject("clear");
+	onpu_set_timeout((unsigned int)before);
+	/* Calls wait until it is over. */
+	ASSERT_EQ(0, onpu_env_new_queue(&self->idle));
+	EXPECT_EQ(self->restarts + 1, restarts(self->idle.fd));
+	EXPECT_EQ(DEAD(INNOCENT), uq_flags(&q));
+	ASSERT_EQ(0, onpu_run_one(&self->idle, pkt_fill(self->data.va, MIB(1), 3)));
+	uq_destroy(&q);
+}
+
 /* Jobs that the card has not been given wait, and run. */
 TEST_F_TIMEOUT(restart, jobs_that_wait, 60)
 {
