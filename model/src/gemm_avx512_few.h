@@ -4,11 +4,17 @@
  * gemm_avx512_pack.h, whose elements these are.
  *
  * Idea: a column of vectors of B is decoded once, and every row multiplies it at once. As many vectors
- * go side by side as accumulators have registers for.
+ * go side by side as accumulators have registers for; with many rows, blocks are decoded before.
  */
 #include "gemm_few.h"
 
 #define FEW_MAX	8u	/* vectors side by side */
+
+/*
+ * To the second level: rows that are a multiple of 4 KiB apart would put each other out of the first. Lines are
+ * asked for between multiplications, a few at a time: of many at once the later ones wait.
+ */
+#define FEW_PREFETCH(p)	_mm_prefetch((const char *)(p), _MM_HINT_T1)
 
 TPACK GEMM_INLINE void few_load(__m512 acc[GEMM_FEW_ROWS][FEW_MAX], const uint32_t *sums, size_t ld,
 				const unsigned int m, const unsigned int nv)
@@ -45,7 +51,7 @@ TPACK GEMM_INLINE void few_prefetch(const struct gemm_few_step *s, unsigned int 
 		return;
 	GEMM_UNROLL
 	for (unsigned int i = 0; i < share; i++)
-		_mm_prefetch((const char *)((uintptr_t)rows[i] + off), _MM_HINT_T1);
+		FEW_PREFETCH((uintptr_t)rows[i] + off);
 }
 
 TPACK GEMM_INLINE void few_fma(__m512 acc[GEMM_FEW_ROWS][FEW_MAX], const __m512i *b,
@@ -120,6 +126,7 @@ TPACK GEMM_INLINE void few_along_cols(const struct gemm_few_step *s, const unsig
 {
 	const unsigned int bits = mode_bits(mode), per = mode == GEMM_F16 ? 1 : 32 / bits;
 	const unsigned int bytes = W * bits * per / 8;	/* of a vector of words */
+	const unsigned int passes = per > nv ? per / nv : 1;
 	const size_t ld = GEMM_FEW_COLS;
 	const struct gemm_lane_scales sc = s->scales;
 
@@ -127,10 +134,12 @@ TPACK GEMM_INLINE void few_along_cols(const struct gemm_few_step *s, const unsig
 		const __m512i start = _mm512_set1_epi32((int)(at % per * bits));
 		const uint32_t *a = s->a;
 		GEMM_BUFFER __m512 acc[GEMM_FEW_ROWS][FEW_MAX];
-		bool first = at % per == 0;
+		/* Of more than one pass over the words each asks for its share of what comes next. */
+		unsigned int pass = at % per / nv;
 
 		few_load(acc, s->sums + at * W, ld, m, nv);
 		for (uint32_t k = 0; k < s->k; k++, a += m) {
+			bool ask = (k ^ pass) % passes == 0;
 			const uint8_t *row = s->rows[k] + at / per * bytes;
 			GEMM_BUFFER __m512i b[FEW_MAX];
 			__m512i x = _mm512_setzero_si512();
@@ -140,9 +149,8 @@ TPACK GEMM_INLINE void few_along_cols(const struct gemm_few_step *s, const unsig
 				const uint8_t *p = row + v / per * bytes;
 
 				if (v % per == 0) {
-					if (first && p - row < (ptrdiff_t)(nv * W * bits / 8))
-						_mm_prefetch((const char *)((uintptr_t)p + s->ahead),
-							     _MM_HINT_T0);
+					if (ask)
+						FEW_PREFETCH((uintptr_t)p + s->ahead);
 					x = mode == GEMM_F16 ? load_units(p, W, mode) :
 					    _mm512_loadu_si512(p);
 					if (nv < per)
@@ -156,6 +164,201 @@ TPACK GEMM_INLINE void few_along_cols(const struct gemm_few_step *s, const unsig
 		}
 		few_store(acc, s->sums + at * W, ld, m, nv);
 	}
+}
+
+/*
+ * The more rows, the fewer vectors there are sums for. So of many rows a block is decoded first, to where the
+ * first-level cache has it, and multiplied from there, by a tile of some rows and few_wide() vectors after the
+ * other: nothing is decoded twice, and what is loaded serves more than one multiplication.
+ */
+#define FEW_DECODED	256u	/* vectors of a block, at most */
+#define FEW_STEPS	4u	/* of k, between lines that are asked for */
+
+static inline unsigned int few_tile(unsigned int m)
+{
+	return m == 16 ? 8 : m;
+}
+
+static inline unsigned int few_wide(unsigned int m)
+{
+	return m == 4 ? 4 : 2;
+}
+
+/* The lines of a step that comes later: the first one of each row, then the second ones. */
+struct few_lines {
+	const uint8_t *const *rows;
+	uint64_t ahead;
+	uint32_t at, count;		/* of the rows */
+	uint32_t left, each;		/* lines that remain, and those of one turn */
+};
+
+TPACK GEMM_INLINE struct few_lines few_lines(const struct gemm_few_step *s, uint32_t count, uint32_t lines,
+					     unsigned int m)
+{
+	uint32_t left = count * lines;
+	uint32_t turns = s->vectors / few_wide(m) * (m / few_tile(m)) * (s->k / FEW_STEPS);
+
+	return (struct few_lines){ s->rows, s->ahead, 0, count, left, turns ? left / turns + 1 : 0 };
+}
+
+TPACK GEMM_INLINE void few_ask(struct few_lines *l)
+{
+	for (uint32_t i = l->each; i && l->left; i--, l->left--) {
+		FEW_PREFETCH((uintptr_t)l->rows[l->at] + l->ahead);
+		if (++l->at == l->count) {
+			l->at = 0;
+			l->ahead += 64;
+		}
+	}
+}
+
+TPACK GEMM_INLINE void few_multiply_one(__m512 acc[GEMM_FEW_ROWS][FEW_MAX], const uint32_t *a,
+					const uint32_t *b, const unsigned int mr, const unsigned int nv)
+{
+	GEMM_BUFFER __m512i x[FEW_MAX];
+
+	GEMM_UNROLL
+	for (unsigned int v = 0; v < nv; v++)
+		x[v] = _mm512_load_si512(b + v * W);
+	few_fma(acc, x, a, mr, nv);
+}
+
+/* Sums of mr rows by nv vectors; b has k times stride words, a k times m. */
+TPACK GEMM_INLINE void few_multiply(uint32_t *sums, size_t ld, const uint32_t *a, const unsigned int m,
+				    const uint32_t *b, size_t stride, uint32_t k, const unsigned int mr,
+				    const unsigned int nv, struct few_lines *lines)
+{
+	GEMM_BUFFER __m512 acc[GEMM_FEW_ROWS][FEW_MAX];
+	struct few_lines l = *lines;
+
+	few_load(acc, sums, ld, mr, nv);
+	for (; k >= FEW_STEPS; k -= FEW_STEPS) {
+		few_ask(&l);
+		GEMM_UNROLL
+		for (unsigned int i = 0; i < FEW_STEPS; i++, a += m, b += stride)
+			few_multiply_one(acc, a, b, mr, nv);
+	}
+	for (; k; k--, a += m, b += stride)
+		few_multiply_one(acc, a, b, mr, nv);
+	few_store(acc, sums, ld, mr, nv);
+	*lines = l;
+}
+
+#define FEW_MULTIPLY(m, nv) \
+	TPACK static void few_multiply_##m(uint32_t *sums, size_t ld, const uint32_t *a, \
+					   const uint32_t *b, size_t stride, uint32_t k, \
+					   struct few_lines *lines) \
+	{ \
+		for (unsigned int r = 0; r < m; r += few_tile(m)) \
+			few_multiply(sums + r * ld, ld, a + r, m, b, stride, k, few_tile(m), nv, \
+				     lines); \
+	}
+FEW_MULTIPLY(4, 4)
+FEW_MULTIPLY(8, 2)
+FEW_MULTIPLY(12, 2)
+FEW_MULTIPLY(16, 2)
+
+TPACK GEMM_INLINE void few_multiply_rows(const unsigned int m, uint32_t *sums, size_t ld, const uint32_t *a,
+					 const uint32_t *b, size_t stride, uint32_t k,
+					 struct few_lines *lines)
+{
+	(m == 4 ? few_multiply_4 : m == 8 ? few_multiply_8 : m == 12 ? few_multiply_12 :
+	 few_multiply_16)(sums, ld, a, b, stride, k, lines);
+}
+
+/* nv vectors of words of consecutive k, of k to end - 1. */
+TPACK GEMM_INLINE void few_decode_k(const struct gemm_few_step *s, uint32_t *dst, unsigned int at,
+				    uint32_t k, uint32_t end, const unsigned int nv,
+				    const enum gemm_mode mode, const enum scaling how)
+{
+	const unsigned int bits = mode_bits(mode), per = mode == GEMM_F16 ? 1 : 32 / bits;
+	const uint32_t *words = s->words + k / per * GEMM_FEW_LANES + at * W;
+	const struct gemm_lane_scales sc = s->scales;
+
+	/* What is left of a word that is not full is decoded, but not multiplied. */
+	for (; k < end; k += per, words += GEMM_FEW_LANES, dst += per * nv * W) {
+		GEMM_UNROLL
+		for (unsigned int v = 0; v < nv; v++) {
+			struct scale16 scale = load_scale(&sc, k, GEMM_FEW_LANES, (at + v) * W, how);
+			__m512i x = _mm512_load_si512(words + v * W);
+
+			GEMM_UNROLL
+			for (unsigned int e = 0; e < per; e++)
+				_mm512_store_si512(dst + (e * nv + v) * W,
+						   scale_units(mode == GEMM_F16 ? x :
+							       element_f32(x, e, mode), scale, how));
+		}
+	}
+}
+
+TPACK GEMM_INLINE void few_blocks_k(const struct gemm_few_step *s, const unsigned int m,
+				    const enum gemm_mode mode, const enum scaling how)
+{
+	const unsigned int nv = few_wide(m), most = FEW_DECODED / nv < 64 ? FEW_DECODED / nv : 64;
+	struct few_lines l = few_lines(s, s->vectors * W, (s->k * mode_bits(mode) + 511) / 512, m);
+	GEMM_BUFFER _Alignas(64) uint32_t b[FEW_DECODED * W];
+
+	for (unsigned int at = 0; at < s->vectors; at += nv)
+		for (uint32_t k = 0; k < s->k; k += most) {
+			uint32_t n = s->k - k < most ? s->k - k : most;
+
+			/* Words that are elements already. */
+			if (mode == GEMM_F32 || mode == GEMM_F16) {
+				few_multiply_rows(m, s->sums + at * W, GEMM_FEW_LANES, s->a + k * m,
+						  s->words + k * GEMM_FEW_LANES + at * W,
+						  GEMM_FEW_LANES, n, &l);
+				continue;
+			}
+			few_decode_k(s, b, at, k, k + n, nv, mode, how);
+			few_multiply_rows(m, s->sums + at * W, GEMM_FEW_LANES, s->a + k * m, b,
+					  nv * W, n, &l);
+		}
+}
+
+/* nv vectors of columns from vector at on, of rows k to end - 1. */
+TPACK GEMM_INLINE void few_decode_cols(const struct gemm_few_step *s, uint32_t *dst, unsigned int at,
+				       uint32_t k, uint32_t end, const unsigned int nv,
+				       const enum gemm_mode mode, const enum scaling how)
+{
+	const unsigned int bits = mode_bits(mode), per = mode == GEMM_F16 ? 1 : 32 / bits;
+	const unsigned int bytes = W * bits * per / 8;	/* of a vector of words */
+	const struct gemm_lane_scales sc = s->scales;
+
+	for (; k < end; k++, dst += nv * W) {
+		const uint8_t *row = s->rows[k] + at / per * bytes;
+		__m512i x = _mm512_setzero_si512();
+
+		GEMM_UNROLL
+		for (unsigned int v = 0; v < nv; v++) {
+			const uint8_t *p = row + v / per * bytes;
+
+			if (v % per == 0)
+				x = mode == GEMM_F16 ? load_units(p, W, mode) : _mm512_loadu_si512(p);
+			_mm512_store_si512(dst + v * W, scale_units(
+				mode == GEMM_F16 ? x : element_f32(x, v % per, mode),
+				load_scale(&sc, k, GEMM_FEW_COLS, (at + v) * W, how), how));
+		}
+	}
+}
+
+TPACK GEMM_INLINE void few_blocks_cols(const struct gemm_few_step *s, const unsigned int m,
+				       const enum gemm_mode mode, const enum scaling how)
+{
+	const unsigned int wide = few_wide(m), per = mode == GEMM_F16 ? 1 : 32 / mode_bits(mode);
+	const unsigned int nv = per > wide ? per : wide;
+	const unsigned int most = FEW_DECODED / nv < 64 ? FEW_DECODED / nv : 64;
+	struct few_lines l = few_lines(s, s->k, GEMM_FEW_COLS * mode_bits(mode) / 512, m);
+	GEMM_BUFFER _Alignas(64) uint32_t b[FEW_DECODED * W];
+
+	for (unsigned int at = 0; at < s->vectors; at += nv)
+		for (uint32_t k = 0; k < s->k; k += most) {
+			uint32_t n = s->k - k < most ? s->k - k : most;
+
+			few_decode_cols(s, b, at, k, k + n, nv, mode, how);
+			for (unsigned int v = 0; v < nv; v += wide)
+				few_multiply_rows(m, s->sums + (at + v) * W, GEMM_FEW_COLS,
+						  s->a + k * m, b + v * W, nv * W, n, &l);
+		}
 }
 
 /* Where a row of scales has those of lane j, element e of its word: gathered four bytes at a time. */
@@ -178,23 +381,33 @@ TPACK GEMM_INLINE void few_spread(uint32_t *dst, const uint8_t *src, const enum 
 	}
 }
 
+#define FEW_KERNEL(part, m, name, body) \
+	TPACK static void part##_##name##_##m(const struct gemm_few_step *s) \
+	{ \
+		body; \
+	}
 #define FEW_K(m, nv, name, as, how) \
-	TPACK static void few_k_##name##_##m(const struct gemm_few_step *s) \
-	{ \
-		few_along_k(s, m, nv, as, how); \
-	}
+	FEW_KERNEL(few_k, m, name, few_along_k(s, m, nv, as, how))
 #define FEW_COLS(m, nv, name, as, how) \
-	TPACK static void few_cols_##name##_##m(const struct gemm_few_step *s) \
-	{ \
-		few_along_cols(s, m, nv, as, how); \
-	}
+	FEW_KERNEL(few_cols, m, name, few_along_cols(s, m, nv, as, how))
+#define FEW_BLOCKS_K(m, name, as, how) FEW_KERNEL(few_k, m, name, few_blocks_k(s, m, as, how))
+#define FEW_BLOCKS_COLS(m, name, as, how) \
+	FEW_KERNEL(few_cols, m, name, few_blocks_cols(s, m, as, how))
 #define DEFINE_FEW_K(name, as, how) \
 	FEW_K(1, 4, name, as, how) FEW_K(2, 4, name, as, how) FEW_K(4, 4, name, as, how) \
-	FEW_K(8, 2, name, as, how) FEW_K(12, 2, name, as, how) FEW_K(16, 1, name, as, how)
+	FEW_K(8, 2, name, as, how) FEW_BLOCKS_K(12, name, as, how) FEW_BLOCKS_K(16, name, as, how)
 #define DEFINE_FEW_COLS(name, as, how) \
 	FEW_COLS(1, 8, name, as, how) FEW_COLS(2, 8, name, as, how) FEW_COLS(4, 4, name, as, how) \
-	FEW_COLS(8, 2, name, as, how) FEW_COLS(12, 2, name, as, how) FEW_COLS(16, 1, name, as, how)
+	FEW_COLS(8, 2, name, as, how) \
+	FEW_BLOCKS_COLS(12, name, as, how) FEW_BLOCKS_COLS(16, name, as, how)
 #define DEFINE_FEW(name, as, how) DEFINE_FEW_K(name, as, how) DEFINE_FEW_COLS(name, as, how)
+
+/* Bytes, of which a word has more columns than a few rows have sums in registers for. */
+#define DEFINE_FEW_8(name, as, how) \
+	DEFINE_FEW_K(name, as, how) \
+	FEW_COLS(1, 8, name, as, how) FEW_COLS(2, 8, name, as, how) \
+	FEW_BLOCKS_COLS(4, name, as, how) FEW_BLOCKS_COLS(8, name, as, how) \
+	FEW_BLOCKS_COLS(12, name, as, how) FEW_BLOCKS_COLS(16, name, as, how)
 
 #define FEW_SIZES	6
 #define FEW_ENTRY(name) { name##_1, name##_2, name##_4, name##_8, name##_12, name##_16 }

@@ -22,8 +22,8 @@
 DEFINE_FEW(f32, GEMM_F32, PLAIN)
 DEFINE_FEW(bf16, GEMM_BF16, PLAIN)
 DEFINE_FEW(f16, GEMM_F16, PLAIN)
-DEFINE_FEW(i8_scaled, GEMM_I8_F32, SCALED)
-DEFINE_FEW(i8_shifted, GEMM_I8_F32, SHIFTED_SCALED)
+DEFINE_FEW_8(i8_scaled, GEMM_I8_F32, SCALED)
+DEFINE_FEW_8(i8_shifted, GEMM_I8_F32, SHIFTED_SCALED)
 DEFINE_FEW(i4_scaled, GEMM_I4_F32, SCALED)
 DEFINE_FEW(i4_shifted, GEMM_I4_F32, SHIFTED_SCALED)
 DEFINE_FEW(e2m1_scaled, GEMM_E2M1, SCALED)
@@ -63,7 +63,8 @@ T512 void gemm_avx512_spread_scales(uint32_t *dst, const uint8_t *src, enum gemm
 /* Integers */
 
 enum few_bytes {
-	BYTES_8,		/* four k of a column */
+	BYTES_8_K,		/* four k of a column */
+	BYTES_8_COLS,		/* the same, of rows of columns */
 	BYTES_4_K,		/* eight k of a column: units of A are its even ones, then its odd ones */
 	BYTES_4_COLS		/* four k of two columns, the second of which have vectors of sums of their own */
 };
@@ -81,10 +82,20 @@ TVNNI GEMM_INLINE void few_dot(__m512i acc[GEMM_FEW_ROWS][FEW_MAX], const __m512
 	}
 }
 
+/* The rows that come next: a share of them with each unit of k of nv vectors of sums. */
+TVNNI GEMM_INLINE void few_prefetch_rows(const struct gemm_few_step *s, unsigned int at, uint32_t k,
+					 const unsigned int nv, const unsigned int vectors)
+{
+	uint32_t row = s->k * at / vectors + k * nv / vectors, end = row + (4 * nv + vectors - 1) / vectors;
+
+	for (; row < end && row < s->k; row++)
+		FEW_PREFETCH((uintptr_t)s->rows[row] + s->ahead);
+}
+
 TVNNI GEMM_INLINE void few_bytes(const struct gemm_few_step *s, const unsigned int m,
 				 const unsigned int nv, const enum few_bytes kind)
 {
-	const __m512i bias = _mm512_set1_epi8(kind == BYTES_8 ? -128 : kind == BYTES_4_K ? -120 : 8);
+	const __m512i bias = _mm512_set1_epi8(kind == BYTES_4_K ? -120 : kind == BYTES_4_COLS ? 8 : -128);
 	const __m512i four = _mm512_set1_epi8(0xf);
 	const unsigned int vectors = GEMM_FEW_LANES / W, per = kind == BYTES_4_K ? 8 : 4;
 	const size_t ld = kind == BYTES_4_COLS ? GEMM_FEW_COLS : GEMM_FEW_LANES;
@@ -102,8 +113,10 @@ TVNNI GEMM_INLINE void few_bytes(const struct gemm_few_step *s, const unsigned i
 		for (uint32_t k = 0; k < s->k; k += per, words += GEMM_FEW_LANES, a += m) {
 			GEMM_BUFFER __m512i x[FEW_MAX], b[FEW_MAX];
 
-			if (kind != BYTES_4_COLS && s->rows)
+			if (kind == BYTES_8_K || kind == BYTES_4_K)
 				few_prefetch(s, at, k / per, nv, W);
+			else
+				few_prefetch_rows(s, at, k, nv, kind == BYTES_4_COLS ? 2 * vectors : vectors);
 			GEMM_UNROLL
 			for (unsigned int v = 0; v < nv; v++) {
 				x[v] = _mm512_load_si512(words + v * W);
@@ -138,14 +151,17 @@ TVNNI GEMM_INLINE void few_bytes(const struct gemm_few_step *s, const unsigned i
 	FEW_BYTES(1, 4, name, kind) FEW_BYTES(2, 4, name, kind) FEW_BYTES(4, 4, name, kind) \
 	FEW_BYTES(8, 2, name, kind) FEW_BYTES(12, 2, name, kind) FEW_BYTES(16, 1, name, kind)
 
-DEFINE_FEW_BYTES(i8, BYTES_8)
+DEFINE_FEW_BYTES(i8_k, BYTES_8_K)
+DEFINE_FEW_BYTES(i8_cols, BYTES_8_COLS)
 DEFINE_FEW_BYTES(i4_k, BYTES_4_K)
 DEFINE_FEW_BYTES(i4_cols, BYTES_4_COLS)
 
 static gemm_few_fn *find_bytes(enum gemm_few_layout layout, enum gemm_mode mode, bool scaled,
 			       bool zeros, unsigned int rows)
 {
-	static gemm_few_fn *const i8[FEW_SIZES] = FEW_ENTRY(few_i8);
+	static gemm_few_fn *const i8[GEMM_FEW_LAYOUTS][FEW_SIZES] = {
+		FEW_ENTRY(few_i8_k), FEW_ENTRY(few_i8_cols),
+	};
 	static gemm_few_fn *const i4[GEMM_FEW_LAYOUTS][FEW_SIZES] = {
 		FEW_ENTRY(few_i4_k), FEW_ENTRY(few_i4_cols),
 	};
@@ -153,10 +169,10 @@ static gemm_few_fn *find_bytes(enum gemm_few_layout layout, enum gemm_mode mode,
 	if (scaled || zeros)
 		return NULL;
 	return mode == GEMM_I4 ? i4[layout][few_size(rows)] :
-	       mode == GEMM_I8 ? i8[few_size(rows)] : NULL;
+	       mode == GEMM_I8 ? i8[layout][few_size(rows)] : NULL;
 }
 
-T512 static void interleave(uint32_t *words, const uint8_t *const *rows, uint32_t k, uint64_t ahead)
+T512 static void interleave(uint32_t *words, const uint8_t *const *rows, uint32_t k)
 {
 	for (uint32_t i = 0; i < k; i += 4, words += GEMM_FEW_LANES) {
 		__m512i r[4], lo[2], hi[2];
@@ -165,7 +181,6 @@ T512 static void interleave(uint32_t *words, const uint8_t *const *rows, uint32_
 			/* What is multiplied by zeros may be anything. */
 			const uint8_t *p = rows[i + j < k ? i + j : i];
 
-			_mm_prefetch((const char *)((uintptr_t)p + ahead), _MM_HINT_T0);
 			r[j] = _mm512_loadu_si512(p);
 		}
 		for (unsigned int j = 0; j < 2; j++) {

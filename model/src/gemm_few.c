@@ -24,7 +24,7 @@
 
 #define A_BYTES		((size_t)4 << 20)	/* all of A, packed */
 #define WORDS		64u	/* along k, at a time */
-#define ROWS		32u	/* of B, side by side: more that are 4 KiB apart put each other out of the cache */
+#define ROWS		32u	/* of B, side by side: more that are 4 KiB apart put each other out of the caches */
 #define ROW_BYTES	(GEMM_FEW_COLS * 4)	/* of one of them at a time, at most */
 #define GROUPS		64u	/* of scales along k, at a time */
 #define RUN		4096u	/* bytes of a row that an item reads, about */
@@ -335,8 +335,7 @@ static void along_cols_step(const struct few *f, struct gemm_few_step *s, uint32
 	if (k == 0)
 		begin_sums(f, s->sums, col, count);
 	if (f->job->kern->integer) {
-		f->job->kern->few->interleave(words, s->rows, s->k, s->ahead);
-		s->rows = NULL;
+		f->job->kern->few->interleave(words, s->rows, s->k);
 		s->words = words;
 	}
 	find_column_scales(f, &scales, col, count, k, s->k, &s->scales);

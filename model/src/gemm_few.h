@@ -45,7 +45,7 @@ struct gemm_few_kernel {
 	 * Integers along columns: units of k / 4 (up) rows of GEMM_FEW_LANES bytes each to words.
 	 * Vector i, lane j has the bytes at 16 * (j / 4) + 4 * i + j % 4.
 	 */
-	void (*interleave)(uint32_t *words, const uint8_t *const *rows, uint32_t k, uint64_t ahead);
+	void (*interleave)(uint32_t *words, const uint8_t *const *rows, uint32_t k);
 	/*
 	 * Scales of GEMM_FEW_COLS columns, which lie side by side, to vectors of sums: vector v,
 	 * lane j is column 16 * per_word * (v / per_word) + j * per_word + v % per_word.
