@@ -243,10 +243,12 @@ static int onpu_fw_wait_ready(struct onpu_device *odev)
 	u32 status;
 	int ret;
 
-	ret = read_poll_timeout(onpu_read32, status, onpu_fw_boot_ended(status), 500,
+	/* Who unplugs the card meanwhile has reset it: it will never be ready. */
+	ret = read_poll_timeout(onpu_read32, status,
+				onpu_fw_boot_ended(status) || onpu_recovery_is_gone(odev), 500,
 				(u64)boot_timeout_ms * USEC_PER_MSEC, false,
 				odev, ONPU_REG_BOOT_STATUS);
-	if (status == ~0u)
+	if (status == ~0u || onpu_recovery_is_gone(odev))
 		return -ENODEV;
 	if (ret) {
 		drm_err(&odev->drm, "firmware not ready after %u ms: boot stage %u\n",

@@ -738,6 +738,14 @@ static inline int64_t onpu_fdinfo_number(int fd, const char *key)
 
 #define ONPU_PARAM(name) "/sys/module/onpu/parameters/" name
 
+static inline int onpu_set_parameter(const char *path, unsigned int value)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u", value);
+	return onpu_write_file(path, text);
+}
+
 /* Sets the job timeout and returns the former one, or a negative errno. */
 static inline int onpu_set_timeout(unsigned int ms)
 {
@@ -748,9 +756,18 @@ static inline int onpu_set_timeout(unsigned int ms)
 	if (ret)
 		return ret;
 	before = atoi(text);
-	snprintf(text, sizeof(text), "%u", ms);
-	ret = onpu_write_file(ONPU_PARAM("job_timeout_ms"), text);
+	ret = onpu_set_parameter(ONPU_PARAM("job_timeout_ms"), ms);
 	return ret ? ret : before;
+}
+
+/* ---- faults ------------------------------------------------------------ */
+
+/* Has the runner do something to the card, and waits until it has. */
+static inline void onpu_inject(const char *what)
+{
+	printf("# card 0: inject %s\n", what);
+	fflush(stdout);
+	usleep(500000);
 }
 
 #endif /* ONPU_KSELFTEST_H */

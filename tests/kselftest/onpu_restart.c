@@ -28,22 +28,6 @@ FIXTURE(restart)
 	int uevents;
 };
 
-/* Has the runner do something to the card, and waits until it has. */
-static void inject(const char *what)
-{
-	printf("# card 0: inject %s\n", what);
-	fflush(stdout);
-	usleep(500000);
-}
-
-static int set_parameter(const char *path, unsigned int value)
-{
-	char text[16];
-
-	snprintf(text, sizeof(text), "%u", value);
-	return onpu_write_file(path, text);
-}
-
 static int reset_card(const char *sysfs)
 {
 	char path[600];
@@ -102,7 +86,7 @@ FIXTURE_SETUP(restart)
 	ASSERT_EQ(0, onpu_sysfs(fd, self->sysfs, sizeof(self->sysfs)));
 	self->uevents = open_uevents();
 	ASSERT_GE(self->uevents, 0);
-	ASSERT_EQ(0, set_parameter(ONPU_PARAM("restart_interval_s"), 0));
+	ASSERT_EQ(0, onpu_set_parameter(ONPU_PARAM("restart_interval_s"), 0));
 	ASSERT_EQ(0, onpu_env_on(&self->idle, fd));
 	ASSERT_EQ(0, onpu_env_init(&self->busy));
 	ASSERT_EQ(0, onpu_buf_new(&self->busy, PAGE, DRM_ONPU_BO_SYSTEM, &self->word));
@@ -121,13 +105,13 @@ FIXTURE_TEARDOWN_PARENT(restart)
 	int fd = onpu_open();
 	char sysfs[512];
 
-	inject("clear");
+	onpu_inject("clear");
 	EXPECT_EQ(0, onpu_sysfs(fd, sysfs, sizeof(sysfs)));
 	EXPECT_EQ(0, reset_card(sysfs));
 	close(fd);
-	set_parameter(ONPU_PARAM("mbox_timeout_ms"), 5000 * onpu_slow());
-	set_parameter(ONPU_PARAM("boot_timeout_ms"), 10000 * onpu_slow());
-	set_parameter(ONPU_PARAM("restart_interval_s"), 60);
+	onpu_set_parameter(ONPU_PARAM("mbox_timeout_ms"), 5000 * onpu_slow());
+	onpu_set_parameter(ONPU_PARAM("boot_timeout_ms"), 10000 * onpu_slow());
+	onpu_set_parameter(ONPU_PARAM("restart_interval_s"), 60);
 	EXPECT_TRUE(onpu_memory_is_back(&self->before));
 }
 
@@ -184,7 +168,7 @@ TEST_F_TIMEOUT(restart, of_a_firmware_that_crashes, 60)
 	BUSY();
 	uq_add(&self->q, pkt_wait(uq_fence_va(&self->q) + 8, ONPU_WAIT_EQ, 1));
 	uq_ring(&self->q);
-	inject("mcu-crash");
+	onpu_inject("mcu-crash");
 	RESTARTED();
 }
 
@@ -192,7 +176,7 @@ TEST_F_TIMEOUT(restart, of_a_firmware_that_crashes, 60)
 TEST_F_TIMEOUT(restart, again_and_again, 100)
 {
 	for (int i = 0; i < 5; i++) {
-		inject("mcu-crash");
+		onpu_inject("mcu-crash");
 		for (int j = 0; j < 200 && restarts(self->idle.fd) != self->restarts + i + 1; j++)
 			usleep(20000);
 		ASSERT_EQ(self->restarts + i + 1, restarts(self->idle.fd));
@@ -204,12 +188,12 @@ TEST_F_TIMEOUT(restart, again_and_again, 100)
 /* Nobody talks to it; its heart says that it is dead. */
 TEST_F_TIMEOUT(restart, of_a_firmware_that_stands_still, 60)
 {
-	ASSERT_EQ(0, set_parameter(ONPU_PARAM("mbox_timeout_ms"), 1000 * onpu_slow()));
+	ASSERT_EQ(0, onpu_set_parameter(ONPU_PARAM("mbox_timeout_ms"), 1000 * onpu_slow()));
 	BUSY();
-	inject("mcu-stall=1");
+	onpu_inject("mcu-stall=1");
 	EXPECT_EQ(0, onpu_sync_wait(self->busy.fd, self->fence));
 	/* It boots as soon as it can. */
-	inject("clear");
+	onpu_inject("clear");
 	RESTARTED();
 }
 
@@ -218,7 +202,7 @@ TEST_F_TIMEOUT(restart, once_for_each_stall, 100)
 {
 	const unsigned int timeout_ms = 1000 * onpu_slow();
 
-	ASSERT_EQ(0, set_parameter(ONPU_PARAM("mbox_timeout_ms"), timeout_ms));
+	ASSERT_EQ(0, onpu_set_parameter(ONPU_PARAM("mbox_timeout_ms"), timeout_ms));
 	for (uint32_t i = 1; i <= 6; i++) {
 		uint32_t fence = onpu_sync_create(self->busy.fd, false);
 
@@ -226,9 +210,9 @@ TEST_F_TIMEOUT(restart, once_for_each_stall, 100)
 		ASSERT_EQ(0, reset_card(self->sysfs));
 		usleep(i * 40000);
 		ASSERT_EQ(0, make_busy(&self->busy, &self->word, fence));
-		inject("mcu-stall=1");
+		onpu_inject("mcu-stall=1");
 		EXPECT_EQ(0, onpu_sync_wait(self->busy.fd, fence));
-		inject("clear");
+		onpu_inject("clear");
 		ASSERT_EQ(0, onpu_env_new_queue(&self->busy));
 		usleep(timeout_ms * 500);
 		ASSERT_EQ(self->restarts + i, restarts(self->idle.fd));
@@ -249,7 +233,7 @@ TEST_F_TIMEOUT(restart, while_an_unmapping_waits, 60)
 	ASSERT_EQ(0, uq_create(&self->lr, &q, 4, DRM_ONPU_BO_SYSTEM, 0));
 	snprintf(text, sizeof(text), "hang-queue=%u",
 		 (unsigned int)(q.args.doorbell_offset / PAGE % ONPU_MAX_QUEUES));
-	inject(text);
+	onpu_inject(text);
 	for (int i = 0; i < 20 && !ret; i++) {
 		uq_signal(&q);
 		ret = uq_wait_for(&q, q.seq, 500000000);
@@ -260,10 +244,10 @@ TEST_F_TIMEOUT(restart, while_an_unmapping_waits, 60)
 		_exit(onpu_unmap(self->lr.fd, self->lr.vm, buf.va, PAGE) ? 1 : 0);
 	ASSERT_GT(pid, 0);
 	usleep(300000);
-	inject("mcu-crash");
+	onpu_inject("mcu-crash");
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
-	inject("clear");
+	onpu_inject("clear");
 	onpu_set_timeout((unsigned int)before);
 	/* Calls wait until it is over. */
 	ASSERT_EQ(0, onpu_env_new_queue(&self->idle));
@@ -291,7 +275,7 @@ TEST_F_TIMEOUT(restart, jobs_that_wait, 60)
 	for (uint32_t i = 1; i <= 8; i++)
 		ASSERT_EQ(0, onpu_submit(self->idle.fd, self->idle.queue, self->idle.cmd.va + 64 * i, 1,
 					 i == 1 ? lost : 0, i == 8 ? done : 0));
-	inject("mcu-crash");
+	onpu_inject("mcu-crash");
 	ASSERT_EQ(0, onpu_sync_wait(self->idle.fd, done));
 	EXPECT_EQ(1, onpu_sync_status(self->idle.fd, done));
 	EXPECT_EQ(-ECANCELED, onpu_sync_status(self->idle.fd, lost));
@@ -305,12 +289,12 @@ TEST_F_TIMEOUT(restart, not_twice, 60)
 {
 	struct onpu_env other;
 
-	inject("mcu-crash");
+	onpu_inject("mcu-crash");
 	for (int i = 0; i < 200 && restarts(self->idle.fd) == self->restarts; i++)
 		usleep(20000);
 	ASSERT_EQ(0, onpu_run_one(&self->idle, pkt_nop()));
-	ASSERT_EQ(0, set_parameter(ONPU_PARAM("restart_interval_s"), 1000));
-	inject("mcu-crash");
+	ASSERT_EQ(0, onpu_set_parameter(ONPU_PARAM("restart_interval_s"), 1000));
+	onpu_inject("mcu-crash");
 	EXPECT_TRUE(told(self->uevents, "WEDGED=bus-reset"));
 	EXPECT_EQ(DEAD(DEVICE_LOST), flags_of(&self->idle));
 	EXPECT_EQ(DEAD(INNOCENT) | DRM_ONPU_QUEUE_DEVICE_LOST, uq_flags(&self->q));
@@ -327,18 +311,18 @@ TEST_F_TIMEOUT(restart, that_fails, 60)
 {
 	uint32_t queue;
 
-	ASSERT_EQ(0, set_parameter(ONPU_PARAM("mbox_timeout_ms"), 1000 * onpu_slow()));
-	ASSERT_EQ(0, set_parameter(ONPU_PARAM("boot_timeout_ms"), 1500 * onpu_slow()));
+	ASSERT_EQ(0, onpu_set_parameter(ONPU_PARAM("mbox_timeout_ms"), 1000 * onpu_slow()));
+	ASSERT_EQ(0, onpu_set_parameter(ONPU_PARAM("boot_timeout_ms"), 1500 * onpu_slow()));
 	BUSY();
-	inject("mcu-stall=1");
+	onpu_inject("mcu-stall=1");
 	EXPECT_TRUE(told(self->uevents, "WEDGED=bus-reset"));
 	EXPECT_EQ(DEAD(INNOCENT) | DRM_ONPU_QUEUE_DEVICE_LOST, flags_of(&self->busy));
 	EXPECT_EQ(DEAD(DEVICE_LOST), flags_of(&self->idle));
 	EXPECT_EQ(DEAD(DEVICE_LOST), uq_flags(&self->q));
 	EXPECT_EQ(-EIO, onpu_queue_create(self->idle.fd, self->idle.vm, DRM_ONPU_PRIORITY_LOW,
 					  &queue));
-	inject("clear");
-	ASSERT_EQ(0, set_parameter(ONPU_PARAM("boot_timeout_ms"), 10000 * onpu_slow()));
+	onpu_inject("clear");
+	ASSERT_EQ(0, onpu_set_parameter(ONPU_PARAM("boot_timeout_ms"), 10000 * onpu_slow()));
 	ASSERT_EQ(0, reset_card(self->sysfs));
 	ASSERT_EQ(0, onpu_env_new_queue(&self->idle));
 	ASSERT_EQ(0, onpu_run_one(&self->idle, pkt_fill(self->data.va, MIB(1), 1)));
@@ -349,25 +333,26 @@ TEST_F_TIMEOUT(restart, and_unbound_meanwhile, 60)
 {
 	const char *name = strrchr(self->sysfs, '/') + 1;
 
-	ASSERT_EQ(0, set_parameter(ONPU_PARAM("boot_timeout_ms"), 3000));
-	ASSERT_EQ(0, set_parameter(ONPU_PARAM("mbox_timeout_ms"), 1000 * onpu_slow()));
+	/* Nobody waits for it to come up. */
+	ASSERT_EQ(0, onpu_set_parameter(ONPU_PARAM("boot_timeout_ms"), 1000000));
+	ASSERT_EQ(0, onpu_set_parameter(ONPU_PARAM("mbox_timeout_ms"), 1000 * onpu_slow()));
 	BUSY();
-	inject("mcu-stall=1");
+	onpu_inject("mcu-stall=1");
 	EXPECT_EQ(0, onpu_sync_wait(self->busy.fd, self->fence));
 	ASSERT_EQ(0, onpu_write_file("/sys/bus/pci/drivers/onpu/unbind", name));
 	EXPECT_EQ(-ENODEV, onpu_run_one(&self->idle, pkt_nop()));
-	inject("clear");
+	onpu_inject("clear");
 	ASSERT_EQ(0, onpu_write_file("/sys/bus/pci/drivers/onpu/bind", name));
 }
 
 /* The card is reset from outside while it is being restarted. */
 TEST_F_TIMEOUT(restart, and_reset_meanwhile, 60)
 {
-	ASSERT_EQ(0, set_parameter(ONPU_PARAM("mbox_timeout_ms"), 1000 * onpu_slow()));
+	ASSERT_EQ(0, onpu_set_parameter(ONPU_PARAM("mbox_timeout_ms"), 1000 * onpu_slow()));
 	BUSY();
-	inject("mcu-stall=1");
+	onpu_inject("mcu-stall=1");
 	EXPECT_EQ(0, onpu_sync_wait(self->busy.fd, self->fence));
-	inject("clear");
+	onpu_inject("clear");
 	ASSERT_EQ(0, reset_card(self->sysfs));
 	EXPECT_EQ(0, flags_of(&self->idle));
 	ASSERT_EQ(0, onpu_run_one(&self->idle, pkt_fill(self->data.va, MIB(1), 1)));
@@ -380,14 +365,14 @@ TEST_F_TIMEOUT(restart, an_engine_that_does_not_let_go, 60)
 	struct drm_onpu_queue_get_state state;
 
 	ASSERT_GT(before, 0);
-	inject("slow-kill=20000");
+	onpu_inject("slow-kill=20000");
 	onpu_add(&self->busy, pkt_wait(self->word.va, ONPU_WAIT_EQ, 1));
 	/* It is the one to blame, and stays so. */
 	EXPECT_EQ(-ETIME, onpu_run(&self->busy));
 	onpu_set_timeout((unsigned int)before);
 	ASSERT_EQ(0, onpu_queue_state(self->busy.fd, self->busy.queue, &state));
 	EXPECT_EQ(DEAD(TIMEDOUT), state.flags);
-	inject("clear");
+	onpu_inject("clear");
 	ASSERT_EQ(0, onpu_env_new_queue(&self->busy));
 	EXPECT_EQ(self->restarts + 1, restarts(self->idle.fd));
 	EXPECT_EQ(0, flags_of(&self->idle));
@@ -408,13 +393,13 @@ static int advise(struct onpu_env *env, uint32_t handle, uint32_t advice)
 TEST_F_TIMEOUT(restart, not_for_a_slow_kill, 60)
 {
 	BUSY();
-	inject("slow-kill=600");
+	onpu_inject("slow-kill=600");
 	ASSERT_EQ(0, onpu_queue_destroy(self->busy.fd, self->busy.queue));
 	ASSERT_EQ(0, onpu_run_one(&self->idle, pkt_fill(self->data.va, MIB(1), 1)));
 	ASSERT_EQ(0, uq_run(&self->q));
 	EXPECT_EQ(0, onpu_sync_wait(self->busy.fd, self->fence));
 	EXPECT_EQ(-ECANCELED, onpu_sync_status(self->busy.fd, self->fence));
-	inject("clear");
+	onpu_inject("clear");
 	ASSERT_EQ(0, onpu_queue_create(self->busy.fd, self->busy.vm, 0, &self->busy.queue));
 	ASSERT_EQ(0, onpu_run_one(&self->busy, pkt_nop()));
 	EXPECT_EQ(self->restarts, restarts(self->idle.fd));
@@ -430,13 +415,13 @@ TEST_F_TIMEOUT(restart, not_for_a_slow_suspension, 60)
 	uq_add(&self->q, pkt_wait(uq_fence_va(&self->q) + 8, ONPU_WAIT_EQ, 1));
 	uq_add(&self->q, pkt_copy(uq_fence_va(&self->q) + 16, buf.va, 4));
 	uq_ring(&self->q);
-	inject("slow-suspend=600");
+	onpu_inject("slow-suspend=600");
 	ASSERT_EQ(0, advise(&self->lr, buf.handle, DRM_ONPU_ADVISE_EVICT));
 	ASSERT_EQ(0, onpu_run_one(&self->idle, pkt_fill(self->data.va, MIB(1), 1)));
 	self->q.fence[1] = 1;
 	ASSERT_EQ(0, uq_run(&self->q));
 	EXPECT_EQ(4711, (uint32_t)self->q.fence[2]);
-	inject("clear");
+	onpu_inject("clear");
 	EXPECT_EQ(0, uq_flags(&self->q));
 	EXPECT_EQ(self->restarts, restarts(self->idle.fd));
 }
@@ -449,11 +434,11 @@ TEST_F_TIMEOUT(restart, not_for_a_suspension_that_fails, 60)
 	ASSERT_EQ(0, onpu_buf_new(&self->lr, MIB(1), DRM_ONPU_BO_VRAM, &buf));
 	uq_add(&self->q, pkt_wait(uq_fence_va(&self->q) + 8, ONPU_WAIT_EQ, 1));
 	uq_ring(&self->q);
-	inject("slow-suspend=30000");
+	onpu_inject("slow-suspend=30000");
 	ASSERT_EQ(0, advise(&self->lr, buf.handle, DRM_ONPU_ADVISE_EVICT));
 	EXPECT_EQ(-ECANCELED, uq_wait_for(&self->q, 1000, WAIT_NS));
 	EXPECT_EQ(DEAD(INNOCENT), uq_flags(&self->q));
-	inject("clear");
+	onpu_inject("clear");
 	/* All that had slots was told to suspend, and did not either. */
 	ASSERT_EQ(0, onpu_env_new_queue(&self->idle));
 	ASSERT_EQ(0, onpu_run_one(&self->idle, pkt_fill(self->data.va, MIB(1), 1)));

@@ -535,12 +535,12 @@ TEST_F_TIMEOUT(uq, progress_nobody_forges, 60)
 	uq_destroy(&q);
 }
 
-/* Has the runner do something to the card, and waits until it has. */
 static void inject(const char *what, uint64_t number)
 {
-	printf("# card 0: inject %s=%llu\n", what, (unsigned long long)number);
-	fflush(stdout);
-	usleep(500000);
+	char text[64];
+
+	snprintf(text, sizeof(text), "%s=%llu", what, (unsigned long long)number);
+	onpu_inject(text);
 }
 
 static uint64_t number_on_card(const struct uq *q)
@@ -671,6 +671,70 @@ TEST_F_TIMEOUT(uq, the_card_goes, 60)
 				   (off_t)self->q.args.doorbell_offset));
 	EXPECT_EQ(ENODEV, errno);
 	ASSERT_EQ(0, onpu_write_file(SYS_DRIVER "bind", self->name));
+}
+
+/* A queue that has the number on the card that another one had: 0, or an error. */
+static int heir(struct onpu_env *env, struct uq *q, uint64_t offset)
+{
+	struct uq others[16];
+	int count = 0, ret;
+
+	do {
+		ret = uq_create(env, q, 4, DRM_ONPU_BO_SYSTEM, 0);
+		if (!ret && q->args.doorbell_offset != offset)
+			others[count++] = *q;
+	} while (!ret && q->args.doorbell_offset != offset && count < 16);
+	while (count)
+		uq_destroy(&others[--count]);
+	return ret ? ret : q->args.doorbell_offset == offset ? 0 : -ENOENT;
+}
+
+/* What a process had mapped of a queue that is no more rings nobody, whoever has its number now. */
+TEST_F_TIMEOUT(uq, doorbells_of_the_past, 100)
+{
+	enum { DESTROYED, FAULT, RESET, GONE, ENDS };
+	char path[512], reset[600];
+
+	ASSERT_EQ(0, onpu_sysfs(self->env.fd, path, sizeof(path)));
+	snprintf(reset, sizeof(reset), "%s/reset", path);
+	for (int end = 0; end < ENDS; end++) {
+		struct onpu_env other = { .fd = -1, .next_va = 0x10000000ull };
+		struct onpu_env *env = &self->env;
+		volatile uint32_t *old;
+		struct uq q, next;
+
+		ASSERT_EQ(0, uq_create(env, &q, 4, DRM_ONPU_BO_SYSTEM, 0));
+		ASSERT_EQ(0, uq_run(&q));
+		old = q.doorbell;
+		EXPECT_EQ(q.tail, *old);
+		if (end == FAULT) {
+			uq_add(&q, pkt_fill(0x7000000000ull, 8, 0));
+			EXPECT_EQ(-ECANCELED, uq_run(&q));
+		} else if (end == RESET) {
+			ASSERT_EQ(0, onpu_write_file(reset, "1"));
+			EXPECT_EQ(-ECANCELED, uq_wait_for(&q, 1000, WAIT_NS));
+		} else if (end == GONE) {
+			ASSERT_EQ(0, onpu_write_file(SYS_DRIVER "unbind", self->name));
+			ASSERT_EQ(0, onpu_write_file(SYS_DRIVER "bind", self->name));
+			other.fd = onpu_open();
+			ASSERT_EQ(0, lr_vm_create(other.fd, &other.vm));
+			env = &other;
+		}
+		*old = 500;	/* more than a ring ahead */
+		if (end != GONE)
+			ASSERT_EQ(0, onpu_queue_destroy(env->fd, q.args.id));
+		ASSERT_EQ(0, heir(env, &next, q.args.doorbell_offset)) TH_LOG("end %d", end);
+		for (uint32_t i = 0; i < 100; i++) {
+			*old = 1000 + i;
+			ASSERT_EQ(1000 + i, *old);
+			ASSERT_EQ(i, *next.doorbell);
+			ASSERT_EQ(0, uq_run(&next)) TH_LOG("end %d, round %u", end, i);
+		}
+		EXPECT_EQ(0, uq_flags(&next));
+		uq_destroy(&next);
+		munmap((void *)old, PAGE);
+		close(other.fd);
+	}
 }
 
 /* ---- memory that moves -------------------------------------------------------------------- */
