@@ -110,7 +110,8 @@ TEST_F_TIMEOUT(cgroup, system_memory, 60)
 	after = charged();
 	TH_LOG("%lld KiB, with 16 MiB %lld, without %lld", (long long)before >> 10,
 	       (long long)with >> 10, (long long)after >> 10);
-	EXPECT_GE(with - before, (int64_t)MIB(16));
+	/* Single pages may come from what the group was charged ahead. */
+	EXPECT_GE(with - before, (int64_t)MIB(15));
 	EXPECT_LE(after, with - (int64_t)MIB(15));
 }
 

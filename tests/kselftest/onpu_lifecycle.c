@@ -105,23 +105,33 @@ FIXTURE_TEARDOWN(life)
 	EXPECT_TRUE(onpu_memory_is_back(&self->before));
 }
 
+/* fork(): the child writes a byte to @tell, which the parent reads from @ready. */
+static pid_t fork_that_tells(int *ready, int *tell)
+{
+	int pipes[2];
+	pid_t pid;
+
+	if (pipe(pipes))
+		return -1;
+	*ready = pipes[0];
+	*tell = pipes[1];
+	pid = fork();
+	if (pid)
+		close(*tell);
+	return pid;
+}
+
 /* A child that has much in flight when it says so; @hang: for ever. */
 static pid_t start_victim(bool hang, int *ready)
 {
 	struct onpu_buf buf;
 	struct onpu_env env;
 	uint32_t queue;
-	int pipes[2];
-	pid_t pid;
+	int tell;
+	pid_t pid = fork_that_tells(ready, &tell);
 
-	if (pipe(pipes))
-		return -1;
-	pid = fork();
-	if (pid) {
-		close(pipes[1]);
-		*ready = pipes[0];
+	if (pid)
 		return pid;
-	}
 	if (onpu_env_init(&env) || onpu_buf_new(&env, MIB(32), DRM_ONPU_BO_VRAM, &buf))
 		_exit(1);
 	for (uint32_t i = 0; i < 64; i++)
@@ -135,7 +145,7 @@ static pid_t start_victim(bool hang, int *ready)
 					hang ? 1 : 64, 0, env.sync))
 				_exit(3);
 	}
-	if (write(pipes[1], "x", 1) != 1)
+	if (write(tell, "x", 1) != 1)
 		_exit(4);
 	pause();
 	_exit(5);
@@ -229,17 +239,11 @@ TEST_F_TIMEOUT(life, unbind_and_bind, 100)
 static pid_t start_hoarder(int *ready)
 {
 	struct onpu_env env;
-	int pipes[2];
-	pid_t pid;
+	int tell;
+	pid_t pid = fork_that_tells(ready, &tell);
 
-	if (pipe(pipes))
-		return -1;
-	pid = fork();
-	if (pid) {
-		close(pipes[1]);
-		*ready = pipes[0];
+	if (pid)
 		return pid;
-	}
 	if (onpu_env_init(&env))
 		_exit(1);
 	for (uint64_t i = 0; i < 300; i++) {
@@ -251,7 +255,7 @@ static pid_t start_hoarder(int *ready)
 	}
 	env.packets[0] = pkt_wait(MIB(1024), ONPU_WAIT_EQ, 1);
 	if (onpu_submit(env.fd, env.queue, env.cmd.va, 1, 0, env.sync) ||
-	    write(pipes[1], "x", 1) != 1)
+	    write(tell, "x", 1) != 1)
 		_exit(3);
 	pause();
 	_exit(4);

@@ -158,8 +158,9 @@ TEST(device_answers)
 	EXPECT_EQ(ONPU_HW_VERSION_MAJOR, device.hw_version >> 16);
 	EXPECT_EQ((uint32_t)ONPU_PCI_VENDOR_ID << 16 | ONPU_PCI_DEVICE_ID, device.pci_vendor_device);
 	EXPECT_EQ(ONPU_OPCODES, device.opcodes & ONPU_OPCODES);
-	EXPECT_NE(0, device.dtypes_in & 1u << ONPU_DTYPE_F32);
-	EXPECT_NE(0, device.dtypes_out & 1u << ONPU_DTYPE_F32);
+	/* All but the sums of integers; what is stored has whole bytes and no scales. */
+	EXPECT_EQ(((2u << ONPU_DTYPE_MX_E2M1) - 2) & ~(1u << ONPU_DTYPE_I32), device.dtypes_in);
+	EXPECT_EQ((2u << ONPU_DTYPE_E5M2) - 2, device.dtypes_out);
 	EXPECT_NE(0, device.cores);
 	EXPECT_NE(0, device.core_clock_khz);
 	EXPECT_GE(device.dim_max, 1024);
