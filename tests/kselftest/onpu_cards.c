@@ -17,7 +17,6 @@ FIXTURE(cards)
 FIXTURE_SETUP(cards)
 {
 	for (unsigned int i = 0; i < 2; i++) {
-		char path[512];
 		int fd = onpu_open_card(i);
 
 		if (fd == -ENODEV) {
@@ -25,8 +24,7 @@ FIXTURE_SETUP(cards)
 		}
 		ASSERT_GE(fd, 0);
 		ASSERT_EQ(0, onpu_env_on(&self->env[i], fd));
-		ASSERT_EQ(0, onpu_sysfs(fd, path, sizeof(path)));
-		snprintf(self->name[i], sizeof(self->name[i]), "%s", strrchr(path, '/') + 1);
+		ASSERT_EQ(0, onpu_bus_name(fd, self->name[i], sizeof(self->name[i])));
 	}
 }
 

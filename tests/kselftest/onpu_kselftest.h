@@ -112,6 +112,17 @@ static inline int onpu_sysfs(int fd, char *path, size_t size)
 	return 0;
 }
 
+/* The card's name on its bus: its PCI address. */
+static inline int onpu_bus_name(int fd, char *name, size_t size)
+{
+	char path[512];
+	int ret = onpu_sysfs(fd, path, sizeof(path));
+
+	if (!ret)
+		snprintf(name, size, "%s", strrchr(path, '/') + 1);
+	return ret;
+}
+
 /*
  * Opens card number @index in the order of PCI addresses: a card that was unbound and bound
  * again is still the same one, whatever its node is called then.

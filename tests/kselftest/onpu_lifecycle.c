@@ -69,15 +69,12 @@ static int unload(void)
 /* The name of the first card's PCI function. */
 static int card_name(char *name, size_t size)
 {
-	char path[512];
 	int fd = onpu_open(), ret;
 
 	if (fd < 0)
 		return fd;
-	ret = onpu_sysfs(fd, path, sizeof(path));
+	ret = onpu_bus_name(fd, name, size);
 	close(fd);
-	if (!ret)
-		snprintf(name, size, "%s", strrchr(path, '/') + 1);
 	return ret;
 }
 

@@ -572,16 +572,13 @@ FIXTURE_SETUP(two)
 	int dma_buf, fd;
 
 	for (unsigned int i = 0; i < 2; i++) {
-		char path[512];
-
 		fd = onpu_open_card(i);
 		if (fd == -ENODEV)
 			SKIP(return, "needs two cards");
 		ASSERT_GE(fd, 0);
 		if (!i)
 			self->before = onpu_memory(fd);
-		ASSERT_EQ(0, onpu_sysfs(fd, path, sizeof(path)));
-		snprintf(self->name[i], sizeof(self->name[i]), "%s", strrchr(path, '/') + 1);
+		ASSERT_EQ(0, onpu_bus_name(fd, self->name[i], sizeof(self->name[i])));
 		ASSERT_EQ(0, onpu_env_on(&self->env[i], fd));
 	}
 	ASSERT_EQ(0, onpu_buf_new(&self->env[0], SIZE, variant->flags, &self->own));

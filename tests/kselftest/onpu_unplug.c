@@ -18,13 +18,11 @@ FIXTURE(unplug)
 
 FIXTURE_SETUP(unplug)
 {
-	char path[512];
 	int fd = onpu_open();
 
 	ASSERT_GE(fd, 0);
 	self->before = onpu_memory(fd);
-	ASSERT_EQ(0, onpu_sysfs(fd, path, sizeof(path)));
-	snprintf(self->name, sizeof(self->name), "%s", strrchr(path, '/') + 1);
+	ASSERT_EQ(0, onpu_bus_name(fd, self->name, sizeof(self->name)));
 	close(fd);
 	ASSERT_EQ(0, onpu_set_parameter(ONPU_PARAM("restart_interval_s"), 0));
 }
@@ -54,12 +52,12 @@ struct traffic {
 /* The card of this name; it may be away, and another one there. */
 static int open_named(const char *name)
 {
-	char path[512];
 	int fd = onpu_open();
+	char its_name[64];
 
 	if (fd < 0)
 		return fd;
-	if (!onpu_sysfs(fd, path, sizeof(path)) && !strcmp(strrchr(path, '/') + 1, name))
+	if (!onpu_bus_name(fd, its_name, sizeof(its_name)) && !strcmp(its_name, name))
 		return fd;
 	close(fd);
 	return -ENODEV;

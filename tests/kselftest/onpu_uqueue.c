@@ -28,13 +28,11 @@ FIXTURE(uq)
 
 FIXTURE_SETUP(uq)
 {
-	char path[512];
 	int fd = onpu_open();
 
 	ASSERT_GE(fd, 0);
 	self->before = onpu_memory(fd);
-	ASSERT_EQ(0, onpu_sysfs(fd, path, sizeof(path)));
-	snprintf(self->name, sizeof(self->name), "%s", strrchr(path, '/') + 1);
+	ASSERT_EQ(0, onpu_bus_name(fd, self->name, sizeof(self->name)));
 	self->env.fd = fd;
 	self->env.next_va = 0x10000000ull;
 	ASSERT_EQ(0, lr_vm_create(fd, &self->env.vm));
@@ -570,14 +568,11 @@ TEST_F_TIMEOUT(uq, a_packet_that_never_ends, 60)
 TEST_F_TIMEOUT(uq, unbound_while_an_unmap_waits, 60)
 {
 	int before = onpu_set_timeout(60000), ret = 0, status;
-	char path[512], *name;
 	struct onpu_buf buf;
 	struct uq q;
 	pid_t pid;
 
 	ASSERT_GT(before, 0);
-	ASSERT_EQ(0, onpu_sysfs(self->env.fd, path, sizeof(path)));
-	name = strrchr(path, '/') + 1;
 	ASSERT_EQ(0, onpu_buf_new(&self->env, PAGE, DRM_ONPU_BO_SYSTEM, &buf));
 	ASSERT_EQ(0, uq_create(&self->env, &q, 4, DRM_ONPU_BO_SYSTEM, 0));
 	inject("hang-queue", number_on_card(&q));
@@ -593,11 +588,11 @@ TEST_F_TIMEOUT(uq, unbound_while_an_unmap_waits, 60)
 	}
 	ASSERT_GT(pid, 0);
 	usleep(500000);
-	ASSERT_EQ(0, onpu_write_file("/sys/bus/pci/drivers/onpu/unbind", name));
+	ASSERT_EQ(0, onpu_write_file("/sys/bus/pci/drivers/onpu/unbind", self->name));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
 	inject("clear", 0);
-	ASSERT_EQ(0, onpu_write_file("/sys/bus/pci/drivers/onpu/bind", name));
+	ASSERT_EQ(0, onpu_write_file("/sys/bus/pci/drivers/onpu/bind", self->name));
 	onpu_set_timeout((unsigned int)before);
 }
 

@@ -520,19 +520,19 @@ TEST_F_TIMEOUT(userptr, process_ends_with_jobs_running, 60)
 
 TEST_F_TIMEOUT(userptr, card_goes, 60)
 {
-	char path[512];
 	uint32_t handle;
+	char name[64];
 
-	ASSERT_EQ(0, onpu_sysfs(self->env.fd, path, sizeof(path)));
+	ASSERT_EQ(0, onpu_bus_name(self->env.fd, name, sizeof(name)));
 	ASSERT_EQ(0, give(&self->env, self->mem, SIZE, 0, &handle));
 	for (int i = 0; i < 100; i++)
 		onpu_add(&self->env, pkt_fill(VA, SIZE, 0x77));
 	ASSERT_EQ(0, onpu_start(&self->env, 0, self->env.sync));
-	ASSERT_EQ(0, onpu_write_file("/sys/bus/pci/drivers/onpu/unbind", strrchr(path, '/') + 1));
+	ASSERT_EQ(0, onpu_write_file("/sys/bus/pci/drivers/onpu/unbind", name));
 	/* It is the process's memory, whatever is in it. */
 	memset(self->mem, 0, SIZE);
 	EXPECT_TRUE(all_words(self->mem, 0));
-	ASSERT_EQ(0, onpu_write_file("/sys/bus/pci/drivers/onpu/bind", strrchr(path, '/') + 1));
+	ASSERT_EQ(0, onpu_write_file("/sys/bus/pci/drivers/onpu/bind", name));
 	EXPECT_TRUE(all_words(self->mem, 0));
 }
 

@@ -101,13 +101,11 @@ FIXTURE(wait)
 
 FIXTURE_SETUP(wait)
 {
-	char path[512];
 	int fd = onpu_open();
 
 	ASSERT_GE(fd, 0);
 	self->before = onpu_memory(fd);
-	ASSERT_EQ(0, onpu_sysfs(fd, path, sizeof(path)));
-	snprintf(self->name, sizeof(self->name), "%s", strrchr(path, '/') + 1);
+	ASSERT_EQ(0, onpu_bus_name(fd, self->name, sizeof(self->name)));
 	ASSERT_EQ(0, onpu_env_on(&self->env, fd));
 	/* Words that jobs wait for meanwhile: the CPU has to reach them where they are. */
 	ASSERT_EQ(0, onpu_buf_new(&self->env, PAGE, DRM_ONPU_BO_VRAM | DRM_ONPU_BO_CPU_VISIBLE,
