@@ -216,7 +216,7 @@ TEST_F_TIMEOUT(evict, others_go_on_meanwhile, 120)
 		ASSERT_EQ(0, onpu_bo_close(other.fd, handle));
 	}
 	EXPECT_EQ(-ETIME, onpu_sync_wait_for(holder.fd, sync, 0));
-	EXPECT_FALSE(hungry.done);
+	EXPECT_FALSE(atomic_load(&hungry.done));
 
 	*(volatile uint32_t *)word.cpu = 1;
 	ASSERT_EQ(0, onpu_sync_wait(holder.fd, sync));
