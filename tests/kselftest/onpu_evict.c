@@ -5,6 +5,7 @@
  */
 #include "kselftest_harness.h"
 
+#include <stdatomic.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -156,7 +157,7 @@ struct hungry {
 	struct onpu_env env;
 	uint64_t size;
 	int error;
-	_Atomic bool done;
+	atomic_bool done;
 };
 
 static void *want_room(void *arg)
