@@ -5,9 +5,9 @@
  */
 #include "kselftest_harness.h"
 
-#include <stdatomic.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 
 #include "onpu_kselftest.h"
