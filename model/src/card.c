@@ -409,7 +409,7 @@ struct onpu_card *onpu_card_create(const struct onpu_card_config *config,
 		reset_registers(card);
 		atomic_store(&card->generation, 1);
 		ret = init_threads(card, config->threads, config->doorbell_inline);
-	card->mcu.may_doze = card->threaded && config->heartbeat_on_demand;
+		card->mcu.may_doze = card->threaded && config->heartbeat_on_demand;
 	}
 	if (!ret)
 		ret = onpu_mcu_init(card, config->rom, config->rom_size);
