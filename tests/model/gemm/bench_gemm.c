@@ -20,6 +20,7 @@
 #endif
 #include <dlfcn.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,7 +97,7 @@ struct job {
 	int result;
 	int repeat;
 	double seconds;
-	atomic_bool done;
+	sem_t done;
 };
 
 static void run_job(struct onpu_task *task)
@@ -107,15 +108,17 @@ static void run_job(struct onpu_task *task)
 	for (int i = 0; i < job->repeat; i++)
 		job->result = onpu_gemm(pool, &job->desc, NULL, &job->stats);
 	job->seconds = (now() - t) / job->repeat;
-	atomic_store(&job->done, true);
+	sem_post(&job->done);
 }
 
 static double run_ours(struct job *job)
 {
-	atomic_store(&job->done, false);
+	/* Looking again and again would take time from the pool's threads. */
+	sem_init(&job->done, 0, 0);
 	onpu_pool_submit(pool, &job->task);
-	while (!atomic_load(&job->done))
-		usleep(200);
+	while (sem_wait(&job->done))
+		;
+	sem_destroy(&job->done);
 	if (job->result) {
 		fprintf(stderr, "onpu_gemm: %d\n", job->result);
 		exit(1);
