@@ -42,6 +42,7 @@
 #define PACK_SLOW	4u		/* log2 by which these are less where a block would take seconds */
 #define TILE_ROWS_MAX	512u	/* tile_m * mr of any kernel */
 #define INLINE_MACS	(1u << 18)	/* below this a second thread is not worth waking */
+#define ITEMS_WANTED	16u	/* of the loop over tiles, for each thread if there are some */
 #define STREAM_SLIVERS	2u	/* of A: so few rows do not pay for packing all of B */
 #define STREAM_A_BYTES	((size_t)4 << 20)	/* all of A, packed */
 #define STREAM_WORDS	(10u << 10)	/* of B, packed, on the stack of a thread: the first-level cache */
@@ -110,6 +111,7 @@ struct gemm {
 	size_t units;
 	bool first, last;		/* block of k */
 	uint32_t items_a;		/* packing loop: items for A, then those for B */
+	uint32_t tile_m, tile_n;	/* slivers of A and of B in an item of the loop over tiles */
 	uint32_t tiles_m, tiles_n;
 	uint32_t strip, chunk, stream_k;	/* columns of an item of a stream, at a time, and k */
 	/* With an epilogue: sums of the block, if they have to wait for more k. */
@@ -514,11 +516,10 @@ static void run_tile(const struct gemm *g, uint32_t rows, uint32_t cols, uint32_
 static void tile_item(void *arg, size_t index)
 {
 	const struct gemm *g = arg;
-	const struct gemm_kernel *kern = g->kern;
-	uint32_t is0 = (uint32_t)(index / g->tiles_n) * kern->tile_m;
-	uint32_t js0 = (uint32_t)(index % g->tiles_n) * kern->tile_n;
-	uint32_t is1 = min_u32(is0 + kern->tile_m, g->a.slivers);
-	uint32_t js1 = min_u32(js0 + kern->tile_n, g->b.slivers);
+	uint32_t is0 = (uint32_t)(index % g->tiles_m) * g->tile_m;
+	uint32_t js0 = (uint32_t)(index / g->tiles_m) * g->tile_n;
+	uint32_t is1 = min_u32(is0 + g->tile_m, g->a.slivers);
+	uint32_t js1 = min_u32(js0 + g->tile_n, g->b.slivers);
 	uint32_t i0 = sliver_start(&g->a, is0), j0 = sliver_start(&g->b, js0);
 	GEMM_BUFFER struct tile_rows t;
 	gemm_fpmode_t mode;
@@ -581,10 +582,10 @@ static void panel_item(void *arg, size_t index)
 	const struct gemm_kernel *kern = g->kern;
 	GEMM_BUFFER _Alignas(64) uint32_t buf[GEMM_MR_MAX * GEMM_PANEL_COLS];
 	uint32_t *panel[GEMM_MR_MAX], *sums[GEMM_MR_MAX];
-	uint32_t is0 = (uint32_t)(index / g->tiles_n) * kern->tile_m;
-	uint32_t js0 = (uint32_t)(index % g->tiles_n) * kern->tile_n;
-	uint32_t is1 = min_u32(is0 + kern->tile_m, g->a.slivers);
-	uint32_t js1 = min_u32(js0 + kern->tile_n, g->b.slivers);
+	uint32_t is0 = (uint32_t)(index % g->tiles_m) * g->tile_m;
+	uint32_t js0 = (uint32_t)(index / g->tiles_m) * g->tile_n;
+	uint32_t is1 = min_u32(is0 + g->tile_m, g->a.slivers);
+	uint32_t js1 = min_u32(js0 + g->tile_n, g->b.slivers);
 	uint32_t j0 = sliver_start(&g->b, js0), n = sliver_start(&g->b, js1) - j0;
 	bool simd = kern->isa >= ONPU_GEMM_ISA_AVX2;
 	GEMM_BUFFER struct gemm_epilogue_cols cols_data;
@@ -625,15 +626,43 @@ static void set_block(struct side *s, uint64_t lane0, uint32_t count)
 	s->per_item = s->k_contiguous ? 1 : COLS_CHUNK;
 }
 
+static uint32_t threads_of(const struct gemm *g)
+{
+	return onpu_pool_threads(g->pool) + 1;
+}
+
+/* Items for some threads, so that none of them waits long for the last item of another. */
+static void share_packing(const struct gemm *g, struct side *s)
+{
+	uint32_t threads = threads_of(g);
+
+	if (threads > 1 && !s->k_contiguous)
+		s->per_item = min_u32(s->per_item, div_up(s->slivers, threads * 4));
+}
+
+static void choose_tiles(struct gemm *g)
+{
+	const struct gemm_kernel *kern = g->kern;
+	uint32_t threads = threads_of(g), want = threads > 1 ? threads * ITEMS_WANTED : 1;
+
+	g->tile_n = min_u32(kern->tile_n, g->b.slivers);
+	g->tiles_n = div_up(g->b.slivers, g->tile_n);
+	g->tiles_m = min_u32(g->a.slivers, div_up(want, g->tiles_n));
+	g->tile_m = min_u32(kern->tile_m, div_up(g->a.slivers, g->tiles_m));
+	g->tiles_m = div_up(g->a.slivers, g->tile_m);
+}
+
 static bool run_block(struct gemm *g, bool pack_b)
 {
-	uint32_t items_b = pack_b ? div_up(g->b.slivers, g->b.per_item) : 0;
+	uint32_t items_b;
 
+	share_packing(g, &g->a);
+	share_packing(g, &g->b);
+	items_b = pack_b ? div_up(g->b.slivers, g->b.per_item) : 0;
 	g->items_a = div_up(g->a.slivers, g->a.per_item);
 	if (!onpu_pool_for(g->pool, (size_t)g->items_a + items_b, pack_item, g, g->cancel))
 		return false;
-	g->tiles_m = div_up(g->a.slivers, g->kern->tile_m);
-	g->tiles_n = div_up(g->b.slivers, g->kern->tile_n);
+	choose_tiles(g);
 	return onpu_pool_for(g->pool, (size_t)g->tiles_m * g->tiles_n,
 			     g->desc->epilogue ? panel_item : tile_item, g, g->cancel);
 }
@@ -784,7 +813,9 @@ static void stream_item(void *arg, size_t index)
 
 	g.b.packed = packed;
 	g.items_a = 0;
-	g.tiles_n = 1;
+	g.tile_m = all->kern->tile_m;
+	g.tile_n = all->kern->tile_n;
+	g.tiles_m = 1;
 	if (g.b.k_contiguous && !g.b.convert) {
 		find_stream_rows(&g.b, all->b.lane0 + start, width, g.desc->k0, g.desc->k, rows);
 		for (uint32_t i = 0; i < STREAM_ROW_SLIVERS; i++)
@@ -1154,27 +1185,23 @@ static void set_source(struct side *s, const struct gemm_kernel *kern, uint32_t 
 	}
 }
 
-/* Does a product that is small and has nothing special; false for any other. */
-static bool run_small(const struct gemm_kernel *kern, const struct onpu_gemm_desc *d,
-		      const struct onpu_pool *pool)
+/* Whether gemm_small() can do it: a product that is small and has nothing special. */
+static bool is_small(const struct gemm_kernel *kern, const struct onpu_gemm_desc *d,
+		     const struct onpu_pool *pool, enum gemm_mode *a_mode, enum gemm_mode *b_mode)
 {
-	enum gemm_mode a_mode, b_mode;
-	gemm_fpmode_t mode;
-
-	if (!gemm_small_fits(kern, d, onpu_pool_alone(pool)) || onpu_gemm_elem_bits(d->a_type) < 8 ||
-	    onpu_gemm_elem_bits(d->b_type) < 8 || !native_mode(kern, d->a_type, &a_mode) ||
-	    !native_mode(kern, d->b_type, &b_mode))
+	if (onpu_gemm_elem_bits(d->a_type) < 8 || onpu_gemm_elem_bits(d->b_type) < 8 ||
+	    !native_mode(kern, d->a_type, a_mode) || !native_mode(kern, d->b_type, b_mode))
 		return false;
-	gemm_fpmode_enter(&mode);
-	gemm_small(kern, d, kern->a_biased ? GEMM_I8_BIASED : a_mode, b_mode);
-	gemm_fpmode_leave(&mode);
-	return true;
+	if (kern->a_biased)
+		*a_mode = GEMM_I8_BIASED;
+	return gemm_small_fits(kern, d, pool);
 }
 
 int onpu_gemm(struct onpu_pool *pool, const struct onpu_gemm_desc *desc,
 	      const atomic_bool *cancel, struct onpu_gemm_stats *stats)
 {
 	const struct gemm_kernel *kern;
+	enum gemm_mode a_mode, b_mode;
 	struct gemm g;
 
 	if (!desc_ok(desc))
@@ -1185,8 +1212,8 @@ int onpu_gemm(struct onpu_pool *pool, const struct onpu_gemm_desc *desc,
 		if (__builtin_mul_overflow((uint64_t)desc->m * desc->n, desc->k, &stats->macs))
 			stats->macs = UINT64_MAX;
 	}
-	if (run_small(kern, desc, pool))
-		return 0;
+	if (is_small(kern, desc, pool, &a_mode, &b_mode))
+		return gemm_small(kern, pool, desc, a_mode, b_mode);
 	g = (struct gemm) {
 		.desc = desc, .kern = kern, .cancel = cancel, .pool = pool,
 		.a = {

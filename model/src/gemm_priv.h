@@ -110,12 +110,13 @@ struct gemm_kernel {
 };
 
 /*
- * gemm_small.c: products that need no division of work; more of them if there is nobody to divide it
- * with (alone). gemm_small() with the modes that the kernel packs the types by, which are of whole bytes.
+ * gemm_small.c: products of which each thread packs all of B by itself. gemm_small() with the modes that
+ * the kernel packs the types by, which are of whole bytes; 0 or -ENOMEM.
  */
-bool gemm_small_fits(const struct gemm_kernel *kern, const struct onpu_gemm_desc *d, bool alone);
-void gemm_small(const struct gemm_kernel *kern, const struct onpu_gemm_desc *d,
-		enum gemm_mode a_mode, enum gemm_mode b_mode);
+bool gemm_small_fits(const struct gemm_kernel *kern, const struct onpu_gemm_desc *d,
+		     const struct onpu_pool *pool);
+int gemm_small(const struct gemm_kernel *kern, struct onpu_pool *pool, const struct onpu_gemm_desc *d,
+	       enum gemm_mode a_mode, enum gemm_mode b_mode);
 
 extern const struct gemm_kernel gemm_scalar_f32, gemm_scalar_i8;
 

@@ -355,10 +355,14 @@ static void test_random(void **state)
 	}
 }
 
-/* Up to 128 in all directions, and just beyond, in one segment: whole on one thread, or divided. */
+/*
+ * Up to 128 and 256 in all directions, and just beyond, in one segment: on one thread, or divided between
+ * those that pack for themselves, or between all.
+ */
 static void test_medium(void **state)
 {
 	static const uint32_t dims[] = { 5, 63, 65, 84, 98, 127, 128, 129 };
+	static const uint32_t large[] = { 70, 192, 255, 256, 257 };
 
 	(void)state;
 	for (unsigned int i = 0; i < 48; i++) {
@@ -371,7 +375,35 @@ static void test_medium(void **state)
 
 		if (i < 8)
 			p.m = p.n = p.k = 128;
+		if (i >= 36) {
+			p.m = large[rnd_below(5)];
+			p.n = large[rnd_below(5)];
+			p.k = large[rnd_below(5)];
+		}
 		try_problem(&p);
+	}
+}
+
+/* Products that threads share, again and again: who helps comes sometimes, and at any time. */
+static void test_shared(void **state)
+{
+	static const uint32_t dims[] = { 65, 100, 128, 150, 256 };
+
+	(void)state;
+	for (unsigned int i = 0; i < 20; i++) {
+		struct problem p = {
+			.m = dims[i % 5], .n = dims[rnd_below(5)], .k = dims[rnd_below(5)],
+			.dtype = types[rnd_below(4)], .flags = rnd_below(8), .fill = FILL_EXPONENTS,
+		};
+		struct matrices x;
+
+		make_matrices(&x, &p);
+		for (unsigned int j = 0; j < 40; j++) {
+			view_copy(&x.d, x.d.flat, true);
+			assert_int_equal(onpu_gemm(pools[1 + j % (MAX_POOLS - 1)], &x.desc, NULL, NULL), 0);
+			check_result(&x, &p, "auto");
+		}
+		free_matrices(&x);
 	}
 }
 
@@ -778,6 +810,7 @@ int main(void)
 		cmocka_unit_test(test_shapes),
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_medium),
+		cmocka_unit_test(test_shared),
 		cmocka_unit_test(test_k_blocks),
 		cmocka_unit_test(test_many_tiles),
 		cmocka_unit_test(test_large),
