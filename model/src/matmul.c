@@ -23,14 +23,15 @@
 
 /*
  * Multiply-adds of a block: alone on the card, when another worker is there for whoever comes, or
- * the only one makes way; few rows, which are multiplied without a stop, with the only worker; and
- * when others want a turn. Rows and columns do not get below the minimum: small blocks pack
- * their operands too often.
+ * the only one makes way; and when others want a turn, or of few rows, which are multiplied without a
+ * stop. Rows and columns do not get below the minimum: small blocks pack their operands too often.
+ * Fewer rows than the least take as long as those, to read the columns. Narrow blocks of them would read
+ * a bit of each row.
  */
 #define BLOCK_MACS_ALONE	(1ull << 35)
-#define BLOCK_MACS_FEW		(1ull << 32)
 #define BLOCK_MACS_SHARED	(1ull << 30)
 #define BLOCK_FEW_ROWS		32u
+#define BLOCK_LEAST_ROWS	16u
 #define BLOCK_MIN_ALONE		2048u
 #define BLOCK_MIN_SHARED	512u
 #define BLOCK_MIN_LONG		256u	/* with more than BLOCK_K that cannot be cut */
@@ -478,8 +479,8 @@ static void choose_block(struct onpu_slot *slot)
 	const struct onpu_matmul_desc *d = &slot->item;
 	struct matmul_progress *at = &slot->mm;
 	bool shared = atomic_load_explicit(&slot->card->busy_slots, memory_order_relaxed) > 1;
-	bool few = only_worker(slot) && d->m <= BLOCK_FEW_ROWS;
-	uint64_t macs = shared ? BLOCK_MACS_SHARED : few ? BLOCK_MACS_FEW : BLOCK_MACS_ALONE;
+	bool few = d->m <= BLOCK_FEW_ROWS;
+	uint64_t macs = shared || few ? BLOCK_MACS_SHARED : BLOCK_MACS_ALONE;
 	uint32_t min = shared ? BLOCK_MIN_SHARED : BLOCK_MIN_ALONE;
 	/* Only plain sums can wait in D. */
 	bool whole_k = has_epilogue(d);
@@ -492,7 +493,7 @@ static void choose_block(struct onpu_slot *slot)
 	}
 	if (k > BLOCK_K)
 		min = BLOCK_MIN_LONG;
-	n = fit(d->n, area / min, min);
+	n = fit(d->n, area / min_u32(d->m < BLOCK_LEAST_ROWS ? BLOCK_LEAST_ROWS : d->m, min), min);
 	if (at->n == 0 && at->k == 0)
 		at->bm = min_u32(fit(d->m, area / n, min), d->m - at->m);
 	if (at->k == 0)
