@@ -23,6 +23,7 @@ static const uint8_t float_types[] = {
 	ONPU_DTYPE_MX_E4M3, ONPU_DTYPE_MX_E5M2, ONPU_DTYPE_MX_E2M3, ONPU_DTYPE_MX_E3M2,
 	ONPU_DTYPE_MX_E2M1,
 };
+#define RANDOM_CASES 10000	/* small ones, each on every instruction set: what a run has at least */
 #define FLOATS (sizeof(float_types))
 
 enum fill {
@@ -419,13 +420,13 @@ static void test_few_rows(void **state)
 	}
 }
 
-/* Small ones of everything: what a run of all tests is to have 10,000 of comes from here. */
+/* Small ones of everything. */
 static void test_random(void **state)
 {
 	static const uint8_t integers[] = { ONPU_DTYPE_I8, ONPU_DTYPE_I4 };
 
 	(void)state;
-	for (unsigned int i = 0; i < 7500; i++) {
+	for (unsigned int i = 0; i < RANDOM_CASES; i++) {
 		struct problem p = {
 			.m = 1 + rnd_below(8), .n = 1 + rnd_below(i % 16 ? 24 : 140),
 			.k = 1 + rnd_below(i % 8 ? 24 : 80), .flags = rnd_below(8),
