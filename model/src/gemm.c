@@ -516,8 +516,8 @@ static void run_tile(const struct gemm *g, uint32_t rows, uint32_t cols, uint32_
 static void tile_item(void *arg, size_t index)
 {
 	const struct gemm *g = arg;
-	uint32_t is0 = (uint32_t)(index % g->tiles_m) * g->tile_m;
-	uint32_t js0 = (uint32_t)(index / g->tiles_m) * g->tile_n;
+	uint32_t is0 = (uint32_t)(index / g->tiles_n) * g->tile_m;
+	uint32_t js0 = (uint32_t)(index % g->tiles_n) * g->tile_n;
 	uint32_t is1 = min_u32(is0 + g->tile_m, g->a.slivers);
 	uint32_t js1 = min_u32(js0 + g->tile_n, g->b.slivers);
 	uint32_t i0 = sliver_start(&g->a, is0), j0 = sliver_start(&g->b, js0);
@@ -582,8 +582,8 @@ static void panel_item(void *arg, size_t index)
 	const struct gemm_kernel *kern = g->kern;
 	GEMM_BUFFER _Alignas(64) uint32_t buf[GEMM_MR_MAX * GEMM_PANEL_COLS];
 	uint32_t *panel[GEMM_MR_MAX], *sums[GEMM_MR_MAX];
-	uint32_t is0 = (uint32_t)(index % g->tiles_m) * g->tile_m;
-	uint32_t js0 = (uint32_t)(index / g->tiles_m) * g->tile_n;
+	uint32_t is0 = (uint32_t)(index / g->tiles_n) * g->tile_m;
+	uint32_t js0 = (uint32_t)(index % g->tiles_n) * g->tile_n;
 	uint32_t is1 = min_u32(is0 + g->tile_m, g->a.slivers);
 	uint32_t js1 = min_u32(js0 + g->tile_n, g->b.slivers);
 	uint32_t j0 = sliver_start(&g->b, js0), n = sliver_start(&g->b, js1) - j0;
@@ -626,9 +626,10 @@ static void set_block(struct side *s, uint64_t lane0, uint32_t count)
 	s->per_item = s->k_contiguous ? 1 : COLS_CHUNK;
 }
 
+/* Those that may take part: the caller is one of them, or comes to them. */
 static uint32_t threads_of(const struct gemm *g)
 {
-	return onpu_pool_threads(g->pool) + 1;
+	return onpu_pool_threads(g->pool) + !onpu_pool_on_worker(g->pool);
 }
 
 /* Items for some threads, so that none of them waits long for the last item of another. */
@@ -815,7 +816,7 @@ static void stream_item(void *arg, size_t index)
 	g.items_a = 0;
 	g.tile_m = all->kern->tile_m;
 	g.tile_n = all->kern->tile_n;
-	g.tiles_m = 1;
+	g.tiles_n = 1;
 	if (g.b.k_contiguous && !g.b.convert) {
 		find_stream_rows(&g.b, all->b.lane0 + start, width, g.desc->k0, g.desc->k, rows);
 		for (uint32_t i = 0; i < STREAM_ROW_SLIVERS; i++)
