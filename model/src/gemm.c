@@ -42,7 +42,7 @@
 #define PACK_SLOW	4u		/* log2 by which these are less where a block would take seconds */
 #define TILE_ROWS_MAX	512u	/* tile_m * mr of any kernel */
 #define INLINE_MACS	(1u << 18)	/* below this a second thread is not worth waking */
-#define ITEMS_WANTED	16u	/* of the loop over tiles, for each thread if there are some */
+#define ITEMS_WANTED	64u	/* of the loop over tiles, for each thread if there are some */
 #define STREAM_SLIVERS	2u	/* of A: so few rows do not pay for packing all of B */
 #define STREAM_A_BYTES	((size_t)4 << 20)	/* all of A, packed */
 #define STREAM_WORDS	(10u << 10)	/* of B, packed, on the stack of a thread: the first-level cache */
@@ -113,6 +113,7 @@ struct gemm {
 	uint32_t items_a;		/* packing loop: items for A, then those for B */
 	uint32_t tile_m, tile_n;	/* slivers of A and of B in an item of the loop over tiles */
 	uint32_t tiles_m, tiles_n;
+	bool by_columns;		/* the order of the items */
 	uint32_t strip, chunk, stream_k;	/* columns of an item of a stream, at a time, and k */
 	/* With an epilogue: sums of the block, if they have to wait for more k. */
 	uint32_t *sums;
@@ -513,13 +514,25 @@ static void run_tile(const struct gemm *g, uint32_t rows, uint32_t cols, uint32_
 		g->kern->tile(rows, cols, g->units, a, b, cin, dout, col, last);
 }
 
+/*
+ * The first slivers of an item. Those that follow each other share slivers of A; several threads, whose
+ * items have fewer of those, share slivers of B.
+ */
+static uint32_t item_row(const struct gemm *g, size_t index)
+{
+	return (uint32_t)(g->by_columns ? index % g->tiles_m : index / g->tiles_n) * g->tile_m;
+}
+
+static uint32_t item_column(const struct gemm *g, size_t index)
+{
+	return (uint32_t)(g->by_columns ? index / g->tiles_m : index % g->tiles_n) * g->tile_n;
+}
+
 static void tile_item(void *arg, size_t index)
 {
 	const struct gemm *g = arg;
-	uint32_t is0 = (uint32_t)(index / g->tiles_n) * g->tile_m;
-	uint32_t js0 = (uint32_t)(index % g->tiles_n) * g->tile_n;
-	uint32_t is1 = min_u32(is0 + g->tile_m, g->a.slivers);
-	uint32_t js1 = min_u32(js0 + g->tile_n, g->b.slivers);
+	uint32_t is0 = item_row(g, index), is1 = min_u32(is0 + g->tile_m, g->a.slivers);
+	uint32_t js0 = item_column(g, index), js1 = min_u32(js0 + g->tile_n, g->b.slivers);
 	uint32_t i0 = sliver_start(&g->a, is0), j0 = sliver_start(&g->b, js0);
 	GEMM_BUFFER struct tile_rows t;
 	gemm_fpmode_t mode;
@@ -582,10 +595,8 @@ static void panel_item(void *arg, size_t index)
 	const struct gemm_kernel *kern = g->kern;
 	GEMM_BUFFER _Alignas(64) uint32_t buf[GEMM_MR_MAX * GEMM_PANEL_COLS];
 	uint32_t *panel[GEMM_MR_MAX], *sums[GEMM_MR_MAX];
-	uint32_t is0 = (uint32_t)(index / g->tiles_n) * g->tile_m;
-	uint32_t js0 = (uint32_t)(index % g->tiles_n) * g->tile_n;
-	uint32_t is1 = min_u32(is0 + g->tile_m, g->a.slivers);
-	uint32_t js1 = min_u32(js0 + g->tile_n, g->b.slivers);
+	uint32_t is0 = item_row(g, index), is1 = min_u32(is0 + g->tile_m, g->a.slivers);
+	uint32_t js0 = item_column(g, index), js1 = min_u32(js0 + g->tile_n, g->b.slivers);
 	uint32_t j0 = sliver_start(&g->b, js0), n = sliver_start(&g->b, js1) - j0;
 	bool simd = kern->isa >= ONPU_GEMM_ISA_AVX2;
 	GEMM_BUFFER struct gemm_epilogue_cols cols_data;
@@ -651,6 +662,7 @@ static void choose_tiles(struct gemm *g)
 	g->tiles_m = min_u32(g->a.slivers, div_up(want, g->tiles_n));
 	g->tile_m = min_u32(kern->tile_m, div_up(g->a.slivers, g->tiles_m));
 	g->tiles_m = div_up(g->a.slivers, g->tile_m);
+	g->by_columns = threads > 1;
 }
 
 static bool run_block(struct gemm *g, bool pack_b)
