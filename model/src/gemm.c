@@ -39,7 +39,7 @@
 #define FETCH_MAX	512u	/* bytes of a run of elements that are converted */
 #define PACK_A_BYTES	((size_t)4 << 20)
 #define PACK_B_BYTES	((size_t)6 << 20)
-#define PACK_SLOW	4u		/* log2 by which these are less where a block would take seconds */
+#define SLOW		4u		/* log2 by which these are less where a block would take seconds */
 #define TILE_ROWS_MAX	512u	/* tile_m * mr of any kernel */
 #define INLINE_MACS	(1u << 18)	/* below this a second thread is not worth waking */
 #define ITEMS_WANTED	64u	/* of the loop over tiles, for each thread if there are some */
@@ -948,13 +948,18 @@ static int run_few(struct gemm *g)
 	return ret;
 }
 
+static unsigned int slow_by(const struct gemm_kernel *kern)
+{
+	return kern->isa < ONPU_GEMM_ISA_AVX2 ? SLOW : 0;
+}
+
 static int run(struct gemm *g)
 {
 	const struct onpu_gemm_desc *d = g->desc;
 	const struct gemm_kernel *kern = g->kern;
 	uint32_t grain = 16u * kern->ku;
 	uint32_t kstep = div_up(d->k, div_up(d->k, kern->kc));
-	unsigned int slow = kern->isa < ONPU_GEMM_ISA_AVX2 ? PACK_SLOW : 0;
+	unsigned int slow = slow_by(kern);
 	uint32_t mb, nb;
 	size_t a_bytes, b_bytes, sums_bytes = 0, max_units;
 	uint8_t *scratch;
@@ -1131,6 +1136,11 @@ bool onpu_gemm_isa_supported(enum onpu_gemm_isa isa)
 const char *onpu_gemm_isa_name(enum onpu_gemm_isa isa)
 {
 	return isa < ONPU_GEMM_ISA_COUNT ? isa_names[isa] : "?";
+}
+
+unsigned int onpu_gemm_slow(enum onpu_gemm_isa isa)
+{
+	return slow_by(choose(false, isa));
 }
 
 /* How a kernel's packing reads a type, unless it does not. */

@@ -170,5 +170,7 @@ bool onpu_gemm_span(uint64_t rows, uint64_t cols, uint64_t ld, unsigned int elem
 /* What this machine can run, and names for messages and tests. */
 bool onpu_gemm_isa_supported(enum onpu_gemm_isa isa);
 const char *onpu_gemm_isa_name(enum onpu_gemm_isa isa);
+/* log2 by which work is to be less that would take seconds without wide vectors. */
+unsigned int onpu_gemm_slow(enum onpu_gemm_isa isa);
 
 #endif

@@ -26,7 +26,7 @@
  * the only one makes way; and when others want a turn, or of few rows, which are multiplied without a
  * stop. Rows and columns do not get below the minimum: small blocks pack their operands too often.
  * Fewer rows than the least take as long as those, to read the columns. Narrow blocks of them would read
- * a bit of each row.
+ * a bit of each row, but a processor that is slow could not let go of wide ones in time.
  */
 #define BLOCK_MACS_ALONE	(1ull << 35)
 #define BLOCK_MACS_SHARED	(1ull << 30)
@@ -480,7 +480,8 @@ static void choose_block(struct onpu_slot *slot)
 	struct matmul_progress *at = &slot->mm;
 	bool shared = atomic_load_explicit(&slot->card->busy_slots, memory_order_relaxed) > 1;
 	bool few = d->m <= BLOCK_FEW_ROWS;
-	uint64_t macs = shared || few ? BLOCK_MACS_SHARED : BLOCK_MACS_ALONE;
+	uint64_t macs = few ? BLOCK_MACS_SHARED >> onpu_gemm_slow(slot->card->isa) :
+			shared ? BLOCK_MACS_SHARED : BLOCK_MACS_ALONE;
 	uint32_t min = shared ? BLOCK_MIN_SHARED : BLOCK_MIN_ALONE;
 	/* Only plain sums can wait in D. */
 	bool whole_k = has_epilogue(d);
