@@ -37,8 +37,8 @@
 #define COLS_STEP	64u	/* source rows at a time */
 #define GROUPS_MAX	(ROWS_STEP * 8 / 32 + 1)	/* of scales in a step of 4-bit elements */
 #define FETCH_MAX	512u	/* bytes of a run of elements that are converted */
-#define PACK_A_BYTES	((size_t)4 << 20)
-#define PACK_B_BYTES	((size_t)6 << 20)
+#define PACK_B_BYTES	((size_t)16 << 20)
+#define SUMS_BYTES	((size_t)16 << 20)	/* that wait for more k, with an epilogue */
 #define SLOW		4u		/* log2 by which these are less where a block would take seconds */
 #define TILE_ROWS_MAX	512u	/* tile_m * mr of any kernel */
 #define INLINE_MACS	(1u << 18)	/* below this a second thread is not worth waking */
@@ -115,9 +115,10 @@ struct gemm {
 	uint32_t tiles_m, tiles_n;
 	bool by_columns;		/* the order of the items */
 	uint32_t strip, chunk, stream_k;	/* columns of an item of a stream, at a time, and k */
-	/* With an epilogue: sums of the block, if they have to wait for more k. */
+	/* With an epilogue: sums of the block, if they have to wait for more k, and of which row on. */
 	uint32_t *sums;
 	size_t sums_ld;
+	uint64_t sums_row;
 	bool stopped;			/* desc->stop is filled in */
 };
 
@@ -610,7 +611,8 @@ static void panel_item(void *arg, size_t index)
 		uint32_t row = sliver_start(&g->a, is), rows = sliver_start(&g->a, is + 1) - row;
 
 		if (g->sums)
-			point_rows(sums, g->sums + row * g->sums_ld + j0, g->sums_ld, rows);
+			point_rows(sums, g->sums + (g->a.lane0 - g->sums_row + row) * g->sums_ld + j0,
+				   g->sums_ld, rows);
 		for (uint32_t js = js0, few; js < js1; js += few) {
 			uint32_t col = sliver_start(&g->b, js) - j0, cols;
 
@@ -680,10 +682,9 @@ static bool run_block(struct gemm *g, bool pack_b)
 			     g->desc->epilogue ? panel_item : tile_item, g, g->cancel);
 }
 
-/* The largest number of slivers per block that fits bytes, then evened out over the blocks. */
-static uint32_t block_lanes(const struct side *s, uint32_t total, size_t bytes)
+/* So many slivers per block at most, then evened out over the blocks. */
+static uint32_t block_lanes(const struct side *s, uint32_t total, size_t fit)
 {
-	size_t fit = bytes / (s->stride * 4);
 	uint32_t lanes, blocks;
 
 	if (fit == 0)
@@ -695,6 +696,20 @@ static uint32_t block_lanes(const struct side *s, uint32_t total, size_t bytes)
 		return total;
 	blocks = div_up(total, lanes);
 	return min_u32(div_up(div_up(total, blocks), s->max_lanes) * s->max_lanes, lanes);
+}
+
+/*
+ * Slivers of A that are packed at a time: a row of tiles, which are still in the second-level cache when
+ * they are multiplied. Several threads meet after each loop, so they get more, and so does everybody where
+ * there is little to do with a sliver.
+ */
+static size_t slivers_together(const struct gemm *g, uint32_t cols)
+{
+	const struct gemm_kernel *kern = g->kern;
+	size_t words = (size_t)kern->tile_m * kern->a_lanes * (kern->kc / kern->ku);
+	uint32_t tiles = div_up(cols, kern->nr), threads = threads_of(g);
+
+	return words / g->a.stride * threads * (tiles < kern->tile_n ? kern->tile_n / tiles : 1);
 }
 
 static void set_k(struct gemm *g, uint32_t k, uint32_t kstep)
@@ -759,20 +774,34 @@ static bool run_columns(struct gemm *g, uint32_t kstep, uint32_t mb)
 	return ok;
 }
 
-/* A block of columns with sums that wait in g->sums, which is as high as a block of rows. */
-static bool run_rows(struct gemm *g, uint32_t kstep, uint32_t mb)
+/* The same of rows [first, end), all of k, with sums that wait in g->sums. */
+static bool run_waiting_rows(struct gemm *g, uint32_t kstep, uint32_t mb, uint64_t first, uint64_t end)
 {
 	const struct onpu_gemm_desc *d = g->desc;
 	bool ok = true;
 
-	for (uint64_t i = 0; ok && i < d->m; i += mb) {
-		set_block(&g->a, d->m0 + i, min_u32(mb, d->m - (uint32_t)i));
-		for (uint64_t k = 0; ok && k < d->k; k += kstep) {
-			set_k(g, (uint32_t)k, kstep);
-			ok = run_block(g, true);
+	g->sums_row = d->m0 + first;
+	for (uint64_t k = 0; ok && k < d->k; k += kstep) {
+		set_k(g, (uint32_t)k, kstep);
+		for (uint64_t i = first; ok && i < end; i += mb) {
+			set_block(&g->a, d->m0 + i, min_u32(mb, (uint32_t)(end - i)));
+			ok = run_block(g, i == first);
 		}
+	}
+	return ok;
+}
+
+/* A block of columns with sums that wait in g->sums, which has so many rows. */
+static bool run_rows(struct gemm *g, uint32_t kstep, uint32_t mb, uint32_t rows)
+{
+	const struct onpu_gemm_desc *d = g->desc;
+	bool ok = true;
+
+	for (uint64_t i = 0; ok && i < d->m; i += rows) {
+		uint64_t end = i + min_u32(rows, d->m - (uint32_t)i);
+
 		/* Sums that are not complete would be lost. */
-		ok = ok && !stop_here(g, 0, (uint32_t)i + g->a.count, d->k);
+		ok = run_waiting_rows(g, kstep, mb, i, end) && !stop_here(g, 0, (uint32_t)end, d->k);
 	}
 	return ok;
 }
@@ -960,7 +989,7 @@ static int run(struct gemm *g)
 	uint32_t grain = 16u * kern->ku;
 	uint32_t kstep = div_up(d->k, div_up(d->k, kern->kc));
 	unsigned int slow = slow_by(kern);
-	uint32_t mb, nb;
+	uint32_t mb, nb, rows = 0;
 	size_t a_bytes, b_bytes, sums_bytes = 0, max_units;
 	uint8_t *scratch;
 	struct onpu_pool *pool = g->pool;
@@ -971,14 +1000,15 @@ static int run(struct gemm *g)
 	/* Slivers start at cache lines. */
 	g->a.stride = (max_units * kern->a_lanes + 15) & ~(size_t)15;
 	g->b.stride = (kern->b_head + max_units * kern->nr + 15) & ~(size_t)15;
-	mb = block_lanes(&g->a, d->m, PACK_A_BYTES >> slow);
-	nb = block_lanes(&g->b, d->n, PACK_B_BYTES >> slow);
+	nb = block_lanes(&g->b, d->n, (PACK_B_BYTES >> slow) / (g->b.stride * 4));
+	mb = block_lanes(&g->a, d->m, slivers_together(g, nb));
 	a_bytes = div_up(mb, kern->mr) * g->a.stride * 4;
 	b_bytes = div_up(nb, kern->nr) * g->b.stride * 4;
 
 	if (d->epilogue && kstep < d->k) {
 		g->sums_ld = (nb + 15u) & ~15u;
-		sums_bytes = g->sums_ld * mb * 4;
+		rows = min_u32(d->m, div_up((SUMS_BYTES >> slow) / (g->sums_ld * 4), mb) * mb);
+		sums_bytes = g->sums_ld * rows * 4;
 	}
 
 	scratch = onpu_pool_scratch_get(pool, a_bytes + b_bytes + sums_bytes);
@@ -993,7 +1023,7 @@ static int run(struct gemm *g)
 
 	for (uint64_t j = 0; ok && j < d->n; j += nb) {
 		set_block(&g->b, d->n0 + j, min_u32(nb, d->n - (uint32_t)j));
-		ok = g->sums ? run_rows(g, kstep, mb) : run_columns(g, kstep, mb);
+		ok = g->sums ? run_rows(g, kstep, mb, rows) : run_columns(g, kstep, mb);
 	}
 	onpu_pool_scratch_put(pool, scratch);
 	return ok ? 0 : g->stopped ? -EINTR : -ECANCELED;
@@ -1238,6 +1268,7 @@ int onpu_gemm(struct onpu_pool *pool, const struct onpu_gemm_desc *desc,
 	if (is_small(kern, desc, pool, &a_mode, &b_mode))
 		return gemm_small(kern, pool, desc, a_mode, b_mode);
 	g = (struct gemm) {
+		.sums_row = desc->m0,
 		.desc = desc, .kern = kern, .cancel = cancel, .pool = pool,
 		.a = {
 			.view = &desc->a, .ld = desc->lda,

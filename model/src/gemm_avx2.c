@@ -450,20 +450,20 @@ TVNNI static void tile_vnni(unsigned int rows, unsigned int cols, size_t units, 
 
 const struct gemm_kernel gemm_avx2_f32 = {
 	.name = "avx2-f32", .supported = have_avx2, .isa = ONPU_GEMM_ISA_AVX2,
-	.mr = MR, .nr = NR, .a_lanes = 8, .ku = 1, .kc = 384, .tile_m = 24, .tile_n = 16,
+	.mr = MR, .nr = NR, .a_lanes = 8, .ku = 1, .kc = 384, .tile_m = 12, .tile_n = 16,
 	.pack_rows = pack_rows_f, .pack_cols = pack_cols_f, .tile = tile_f32,
 };
 
 const struct gemm_kernel gemm_avx2_i8 = {
 	.name = "avx2-i8", .supported = have_avx2, .isa = ONPU_GEMM_ISA_AVX2, .integer = true,
-	.mr = MR, .nr = NR, .a_lanes = 8, .ku = 2, .kc = 768, .tile_m = 24, .tile_n = 16,
+	.mr = MR, .nr = NR, .a_lanes = 8, .ku = 2, .kc = 768, .tile_m = 12, .tile_n = 16,
 	.pack_rows = pack_rows_i16, .pack_cols = pack_cols_i16, .tile = tile_i16,
 };
 
 const struct gemm_kernel gemm_avxvnni_i8 = {
 	.name = "avxvnni-i8", .supported = have_avxvnni, .isa = ONPU_GEMM_ISA_AVXVNNI,
 	.integer = true, .a_biased = true, .b_head = NR,
-	.mr = MR, .nr = NR, .a_lanes = 8, .ku = 4, .kc = 1536, .tile_m = 24, .tile_n = 16,
+	.mr = MR, .nr = NR, .a_lanes = 8, .ku = 4, .kc = 1536, .tile_m = 12, .tile_n = 16,
 	.pack_rows = pack_rows_i8, .pack_cols = pack_cols_i8, .finish_b = finish_b_vnni,
 	.tile = tile_vnni,
 };

@@ -353,7 +353,7 @@ TVNNI static void tile_few_i8(unsigned int rows, unsigned int cols, size_t units
 const struct gemm_kernel gemm_avx512_f32 = {
 	.name = "avx512-f32", .supported = gemm_have_avx512, .isa = ONPU_GEMM_ISA_AVX512,
 	.modes = PACK_MODES_F,
-	.mr = MR, .nr = NR, .a_lanes = 16, .ku = 1, .kc = 768, .tile_m = 16, .tile_n = 8,
+	.mr = MR, .nr = NR, .a_lanes = 16, .ku = 1, .kc = 1024, .tile_m = 6, .tile_n = 8,
 	.pack_rows = pack_rows_f, .pack_cols = pack_cols_f, .tile = gemm_avx512_tile_f32,
 	.tile_few = gemm_avx512_tile_few_f32, .few_rows = 3,
 	.few = &gemm_few_avx512,
@@ -362,7 +362,7 @@ const struct gemm_kernel gemm_avx512_f32 = {
 const struct gemm_kernel gemm_avx512vnni_i8 = {
 	.name = "avx512vnni-i8", .supported = have_avx512vnni, .isa = ONPU_GEMM_ISA_AVX512VNNI,
 	.integer = true, .modes = GEMM_MODE(GEMM_I4), .a_biased = true, .b_head = NR,
-	.mr = MR, .nr = NR, .a_lanes = 16, .ku = 4, .kc = 3072, .tile_m = 16, .tile_n = 8,
+	.mr = MR, .nr = NR, .a_lanes = 16, .ku = 4, .kc = 4096, .tile_m = 6, .tile_n = 8,
 	.pack_rows = pack_rows_i, .pack_cols = pack_cols_i, .finish_b = finish_b_vnni,
 	.tile = tile_i8, .tile_few = tile_few_i8, .few_rows = 3,
 	.few = &gemm_few_avx512vnni,

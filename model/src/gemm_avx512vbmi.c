@@ -47,7 +47,7 @@ static bool have_vbmi(void)
 const struct gemm_kernel gemm_avx512vbmi_f32 = {
 	.name = "avx512vbmi-f32", .supported = have_vbmi, .isa = ONPU_GEMM_ISA_AVX512VNNI,
 	.modes = PACK_MODES_F,
-	.mr = 14, .nr = 32, .a_lanes = 16, .ku = 1, .kc = 768, .tile_m = 16, .tile_n = 8,
+	.mr = 14, .nr = 32, .a_lanes = 16, .ku = 1, .kc = 1024, .tile_m = 6, .tile_n = 8,
 	.pack_rows = pack_rows_f, .pack_cols = pack_cols_f, .tile = gemm_avx512_tile_f32,
 	.tile_few = gemm_avx512_tile_few_f32, .few_rows = 3,
 	.few = &gemm_few_avx512vbmi,

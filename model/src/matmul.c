@@ -23,12 +23,12 @@
 
 /*
  * Multiply-adds of a block: alone on the card, when another worker is there for whoever comes, or
- * the only one makes way; and when others want a turn, or of few rows, which are multiplied without a
- * stop. Rows and columns do not get below the minimum: small blocks pack their operands too often.
+ * the only one makes way (half of it with an epilogue, which is stopped less often); and when others want
+ * a turn, or of few rows, which are multiplied without a stop. Rows and columns do not get below the minimum: small blocks pack their operands too often.
  * Fewer rows than the least take as long as those, to read the columns. Narrow blocks of them would read
  * a bit of each row, but a processor that is slow could not let go of wide ones in time.
  */
-#define BLOCK_MACS_ALONE	(1ull << 35)
+#define BLOCK_MACS_ALONE	(1ull << 36)
 #define BLOCK_MACS_SHARED	(1ull << 30)
 #define BLOCK_FEW_ROWS		32u
 #define BLOCK_LEAST_ROWS	16u
@@ -38,7 +38,7 @@
 #define BLOCK_GRAIN		256u
 #define BLOCK_K			8192u
 /* A block of less k counts as one of so much: then what takes time is to store D. */
-#define BLOCK_K_LEAST		512u
+#define BLOCK_K_LEAST		1024u
 #define BATCH_TURN		64u	/* matmuls of a batch, or units of work, in one go */
 /* Of a matmul that is short: a microsecond or two, whatever the processor has. */
 #define SHORT_MACS		(1u << 14)
@@ -480,11 +480,11 @@ static void choose_block(struct onpu_slot *slot)
 	struct matmul_progress *at = &slot->mm;
 	bool shared = atomic_load_explicit(&slot->card->busy_slots, memory_order_relaxed) > 1;
 	bool few = d->m <= BLOCK_FEW_ROWS;
-	uint64_t macs = few ? BLOCK_MACS_SHARED >> onpu_gemm_slow(slot->card->isa) :
-			shared ? BLOCK_MACS_SHARED : BLOCK_MACS_ALONE;
-	uint32_t min = shared ? BLOCK_MIN_SHARED : BLOCK_MIN_ALONE;
 	/* Only plain sums can wait in D. */
 	bool whole_k = has_epilogue(d);
+	uint64_t macs = few ? BLOCK_MACS_SHARED >> onpu_gemm_slow(slot->card->isa) :
+			shared ? BLOCK_MACS_SHARED : BLOCK_MACS_ALONE >> whole_k;
+	uint32_t min = shared ? BLOCK_MIN_SHARED : BLOCK_MIN_ALONE;
 	uint32_t k = whole_k ? d->k : min_u32(d->k, BLOCK_K), n;
 	uint64_t area = macs / (k > BLOCK_K_LEAST ? k : BLOCK_K_LEAST);
 

@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -128,12 +129,15 @@ static double run_ours(struct job *job)
 
 static void *memory(size_t bytes)
 {
-	void *p = aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+	size_t size = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+	void *p = aligned_alloc(ALIGNMENT, size);
 
 	if (!p) {
 		fprintf(stderr, "no memory\n");
 		exit(1);
 	}
+	/* As the card's memory: QEMU asks for that, too. */
+	madvise(p, size, MADV_HUGEPAGE);
 	return p;
 }
 
