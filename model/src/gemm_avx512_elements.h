@@ -201,6 +201,93 @@ TPACK GEMM_INLINE __m512i load_units(const uint8_t *p, size_t elems, enum gemm_m
 	}
 }
 
+/* out[i] = element i of every row: a 16 x 16 transpose of 32-bit words. */
+TPACK GEMM_INLINE void transpose16(__m512i r[16])
+{
+	GEMM_BUFFER __m512i t[16];
+
+	GEMM_UNROLL
+	for (int i = 0; i < 16; i += 2) {
+		t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+		t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+	}
+	GEMM_UNROLL
+	for (int i = 0; i < 16; i += 4) {
+		r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+		r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+		r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+		r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+	}
+	GEMM_UNROLL
+	for (int i = 0; i < 4; i++) {
+		t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+		t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+		t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+		t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+	}
+	GEMM_UNROLL
+	for (int i = 0; i < 4; i++) {
+		r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+		r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
+		r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
+		r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
+	}
+}
+
+/*
+ * The same of 64 bytes of each row in memory: quarters come to their places as they are loaded, by the
+ * ports that multiply. What is left is to do within quarters.
+ */
+TPACK GEMM_INLINE void load_transposed16(__m512i r[16], const uint8_t *const *rows, size_t at)
+{
+	GEMM_UNROLL
+	for (unsigned int c = 0; c < 4; c++) {
+		GEMM_BUFFER __m512i x[4], t[4];
+
+		GEMM_UNROLL
+		for (unsigned int i = 0; i < 4; i++) {
+			__m128i quarter[4];
+
+			GEMM_UNROLL
+			for (unsigned int q = 0; q < 4; q++)
+				quarter[q] = _mm_loadu_si128((const void *)(rows[4 * q + i] + at + c * 16));
+			x[i] = _mm512_castsi128_si512(quarter[0]);
+			x[i] = _mm512_inserti32x4(x[i], quarter[1], 1);
+			x[i] = _mm512_inserti32x4(x[i], quarter[2], 2);
+			x[i] = _mm512_inserti32x4(x[i], quarter[3], 3);
+		}
+		t[0] = _mm512_unpacklo_epi32(x[0], x[1]);
+		t[1] = _mm512_unpackhi_epi32(x[0], x[1]);
+		t[2] = _mm512_unpacklo_epi32(x[2], x[3]);
+		t[3] = _mm512_unpackhi_epi32(x[2], x[3]);
+		r[4 * c] = _mm512_unpacklo_epi64(t[0], t[2]);
+		r[4 * c + 1] = _mm512_unpackhi_epi64(t[0], t[2]);
+		r[4 * c + 2] = _mm512_unpacklo_epi64(t[1], t[3]);
+		r[4 * c + 3] = _mm512_unpackhi_epi64(t[1], t[3]);
+	}
+}
+
+/* 16 words, or of F16 half as many, of each of up to 16 rows: lane i of r[j] is of row i. */
+TPACK GEMM_INLINE void load_words(__m512i r[16], const uint8_t *const *rows, unsigned int count,
+				  size_t at, size_t k, enum gemm_mode mode)
+{
+	size_t bytes = (k * mode_bits(mode) + 7) / 8;
+	__mmask64 m = bytes >= 64 ? ~0ull : (1ull << bytes) - 1;
+
+	if (bytes == 64 && count >= 16) {
+		load_transposed16(r, rows, at);
+		return;
+	}
+	GEMM_UNROLL
+	for (unsigned int i = 0; i < 16; i++) {
+		/* Lanes without a row get the first one's elements. */
+		const uint8_t *p = rows[i < count ? i : 0] + at;
+
+		r[i] = mode == GEMM_F16 ? load_units(p, k, mode) : _mm512_maskz_loadu_epi8(m, p);
+	}
+	transpose16(r);
+}
+
 /* What happens to elements once they are FP32: known when the code is compiled. */
 enum scaling { PLAIN, SCALED, SHIFTED_SCALED };
 

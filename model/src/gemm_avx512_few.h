@@ -67,55 +67,96 @@ TPACK GEMM_INLINE void few_fma(__m512 acc[GEMM_FEW_ROWS][FEW_MAX], const __m512i
 	}
 }
 
-/* Words of consecutive k. F16 is converted when it is put together to words. */
+/* Words along k that are put together at a time: a line of each row, or half a line of F16. */
+#define FEW_WORDS	16u
+
+static inline unsigned int few_per_word(enum gemm_mode mode)
+{
+	return mode == GEMM_F16 ? 1 : 32 / mode_bits(mode);
+}
+
+/*
+ * Words of n elements from k on, of nv vectors of rows: [FEW_WORDS][nv]. F16 is converted here. There are
+ * multiplications before and behind it, in whose time lines come from the second-level cache.
+ */
+TPACK GEMM_INLINE void few_words(uint32_t *dst, const struct gemm_few_step *s, unsigned int at,
+				 uint32_t k, uint32_t n, const unsigned int nv,
+				 const enum gemm_mode mode)
+{
+	GEMM_UNROLL
+	for (unsigned int v = 0; v < nv; v++) {
+		GEMM_BUFFER __m512i r[16];
+
+		load_words(r, s->rows + (at + v) * W, W, (size_t)k * mode_bits(mode) / 8, n, mode);
+		GEMM_UNROLL
+		for (unsigned int i = 0; i < FEW_WORDS; i++)
+			_mm512_store_si512(dst + (i * nv + v) * W, r[i]);
+	}
+}
+
+/* A word of nv vectors: as many elements of it as there are. */
+TPACK GEMM_INLINE void few_word(__m512 acc[GEMM_FEW_ROWS][FEW_MAX], const struct gemm_few_step *s,
+				unsigned int at, uint32_t k, const uint32_t *word, const unsigned int m,
+				const unsigned int nv, const enum gemm_mode mode, const enum scaling how)
+{
+	const unsigned int bits = mode_bits(mode), per = few_per_word(mode);
+	const uint32_t *a = s->a + (size_t)k * m;
+	unsigned int n = s->k - k < per ? s->k - k : per;
+	GEMM_BUFFER struct scale16 scale[FEW_MAX];
+	GEMM_BUFFER __m512i x[FEW_MAX], b[FEW_MAX];
+
+	GEMM_UNROLL
+	for (unsigned int v = 0; v < nv; v++) {
+		x[v] = _mm512_load_si512(word + v * W);
+		scale[v] = load_scale(&s->scales, k, GEMM_FEW_LANES, (at + v) * W, how);
+	}
+	/* Of many, and of those of a word that is not full, one after the other. */
+	if (per == 8 || n < per) {
+		for (unsigned int e = 0; e < n; e++, a += m) {
+			GEMM_UNROLL
+			for (unsigned int v = 0; v < nv; v++) {
+				b[v] = scale_units(element_f32(x[v], 0, mode), scale[v], how);
+				x[v] = _mm512_srli_epi32(x[v], bits);
+			}
+			few_fma(acc, b, a, m, nv);
+		}
+		return;
+	}
+	GEMM_UNROLL
+	for (unsigned int e = 0; e < per; e++, a += m) {
+		GEMM_UNROLL
+		for (unsigned int v = 0; v < nv; v++)
+			b[v] = scale_units(mode == GEMM_F16 ? x[v] : element_f32(x[v], e, mode),
+					   scale[v], how);
+		few_fma(acc, b, a, m, nv);
+	}
+}
+
+/* Words of consecutive k. */
 TPACK GEMM_INLINE void few_along_k(const struct gemm_few_step *s, const unsigned int m,
 				   const unsigned int nv, const enum gemm_mode mode,
 				   const enum scaling how)
 {
-	const unsigned int bits = mode_bits(mode), per = mode == GEMM_F16 ? 1 : 32 / bits;
-	const unsigned int per_line = 64 * 8 / bits / per;
-	const size_t ld = GEMM_FEW_LANES;
-	const struct gemm_lane_scales sc = s->scales;
+	const unsigned int per = few_per_word(mode), per_line = 64 * 8 / mode_bits(mode) / per;
+	/* Nothing that is stored changes a copy. */
+	const struct gemm_few_step step = *s;
+	GEMM_BUFFER _Alignas(64) uint32_t words[FEW_WORDS * FEW_MAX * W];
 
-	for (unsigned int at = 0; at < s->vectors; at += nv) {
-		const uint32_t *a = s->a, *words = s->words + at * W;
+	for (unsigned int at = 0; at < step.vectors; at += nv) {
 		GEMM_BUFFER __m512 acc[GEMM_FEW_ROWS][FEW_MAX];
 
-		few_load(acc, s->sums + at * W, ld, m, nv);
-		for (uint32_t k = 0; k < s->k; k += per, words += GEMM_FEW_LANES) {
-			unsigned int n = s->k - k < per ? s->k - k : per;
-			GEMM_BUFFER struct scale16 scale[FEW_MAX];
-			GEMM_BUFFER __m512i x[FEW_MAX], b[FEW_MAX];
+		few_load(acc, step.sums + at * W, GEMM_FEW_LANES, m, nv);
+		for (uint32_t k = 0; k < step.k;) {
+			uint32_t n = step.k - k < FEW_WORDS * per ? step.k - k : FEW_WORDS * per;
+			const uint32_t *word = words;
 
-			few_prefetch(s, at, k / per, nv, per_line);
-			GEMM_UNROLL
-			for (unsigned int v = 0; v < nv; v++) {
-				x[v] = _mm512_load_si512(words + v * W);
-				scale[v] = load_scale(&sc, k, GEMM_FEW_LANES, (at + v) * W, how);
-			}
-			/* Of many, and of those of a word that is not full, one after the other. */
-			if (per == 8 || n < per) {
-				for (unsigned int e = 0; e < n; e++, a += m) {
-					GEMM_UNROLL
-					for (unsigned int v = 0; v < nv; v++) {
-						b[v] = scale_units(element_f32(x[v], 0, mode),
-								   scale[v], how);
-						x[v] = _mm512_srli_epi32(x[v], bits);
-					}
-					few_fma(acc, b, a, m, nv);
-				}
-				continue;
-			}
-			GEMM_UNROLL
-			for (unsigned int e = 0; e < per; e++, a += m) {
-				GEMM_UNROLL
-				for (unsigned int v = 0; v < nv; v++)
-					b[v] = scale_units(mode == GEMM_F16 ? x[v] :
-							   element_f32(x[v], e, mode), scale[v], how);
-				few_fma(acc, b, a, m, nv);
+			few_words(words, &step, at, k, n, nv, mode);
+			for (uint32_t end = k + n; k < end; k += per, word += nv * W) {
+				few_prefetch(&step, at, k / per, nv, per_line);
+				few_word(acc, &step, at, k, word, m, nv, mode, how);
 			}
 		}
-		few_store(acc, s->sums + at * W, ld, m, nv);
+		few_store(acc, step.sums + at * W, GEMM_FEW_LANES, m, nv);
 	}
 }
 
@@ -266,27 +307,31 @@ TPACK GEMM_INLINE void few_multiply_rows(const unsigned int m, uint32_t *sums, s
 	 few_multiply_16)(sums, ld, a, b, stride, k, lines);
 }
 
-/* nv vectors of words of consecutive k, of k to end - 1. */
+/* The elements of FEW_WORDS words, or fewer, of nv vectors of rows, from k on: [n][nv]. */
 TPACK GEMM_INLINE void few_decode_k(const struct gemm_few_step *s, uint32_t *dst, unsigned int at,
-				    uint32_t k, uint32_t end, const unsigned int nv,
+				    uint32_t k, uint32_t n, const unsigned int nv,
 				    const enum gemm_mode mode, const enum scaling how)
 {
-	const unsigned int bits = mode_bits(mode), per = mode == GEMM_F16 ? 1 : 32 / bits;
-	const uint32_t *words = s->words + k / per * GEMM_FEW_LANES + at * W;
+	const unsigned int per = few_per_word(mode);
 	const struct gemm_lane_scales sc = s->scales;
 
-	/* What is left of a word that is not full is decoded, but not multiplied. */
-	for (; k < end; k += per, words += GEMM_FEW_LANES, dst += per * nv * W) {
+	GEMM_UNROLL
+	for (unsigned int v = 0; v < nv; v++) {
+		GEMM_BUFFER __m512i r[FEW_WORDS];
+
+		load_words(r, s->rows + (at + v) * W, W, (size_t)k * mode_bits(mode) / 8, n, mode);
+		/* What is behind the last one is decoded, too, but not multiplied. */
 		GEMM_UNROLL
-		for (unsigned int v = 0; v < nv; v++) {
-			struct scale16 scale = load_scale(&sc, k, GEMM_FEW_LANES, (at + v) * W, how);
-			__m512i x = _mm512_load_si512(words + v * W);
+		for (unsigned int i = 0; i < FEW_WORDS; i++) {
+			/* Those of a word, and of more words, have the same scale. */
+			uint32_t at_k = i * per < n ? k + i * per : k;
+			struct scale16 scale = load_scale(&sc, at_k, GEMM_FEW_LANES, (at + v) * W, how);
 
 			GEMM_UNROLL
 			for (unsigned int e = 0; e < per; e++)
-				_mm512_store_si512(dst + (e * nv + v) * W,
-						   scale_units(mode == GEMM_F16 ? x :
-							       element_f32(x, e, mode), scale, how));
+				_mm512_store_si512(dst + ((i * per + e) * nv + v) * W,
+						   scale_units(per == 1 ? r[i] : element_f32(r[i], e, mode),
+							       scale, how));
 		}
 	}
 }
@@ -294,25 +339,22 @@ TPACK GEMM_INLINE void few_decode_k(const struct gemm_few_step *s, uint32_t *dst
 TPACK GEMM_INLINE void few_blocks_k(const struct gemm_few_step *s, const unsigned int m,
 				    const enum gemm_mode mode, const enum scaling how)
 {
-	const unsigned int nv = few_wide(m), most = FEW_DECODED / nv < 64 ? FEW_DECODED / nv : 64;
+	const unsigned int nv = few_wide(m), line = FEW_WORDS * few_per_word(mode);
+	const unsigned int most = line < 64 ? 64 : line;
 	struct few_lines l = few_lines(s, s->vectors * W, (s->k * mode_bits(mode) + 511) / 512, m);
-	GEMM_BUFFER _Alignas(64) uint32_t b[FEW_DECODED * W];
+	GEMM_BUFFER _Alignas(64) uint32_t b[FEW_WORDS * 8 * 2 * W];
 
-	for (unsigned int at = 0; at < s->vectors; at += nv)
-		for (uint32_t k = 0; k < s->k; k += most) {
-			uint32_t n = s->k - k < most ? s->k - k : most;
+	for (uint32_t k = 0; k < s->k; k += most) {
+		uint32_t n = s->k - k < most ? s->k - k : most;
 
-			/* Words that are elements already. */
-			if (mode == GEMM_F32 || mode == GEMM_F16) {
-				few_multiply_rows(m, s->sums + at * W, GEMM_FEW_LANES, s->a + k * m,
-						  s->words + k * GEMM_FEW_LANES + at * W,
-						  GEMM_FEW_LANES, n, &l);
-				continue;
-			}
-			few_decode_k(s, b, at, k, k + n, nv, mode, how);
-			few_multiply_rows(m, s->sums + at * W, GEMM_FEW_LANES, s->a + k * m, b,
+		for (unsigned int at = 0; at < s->vectors; at += nv) {
+			for (uint32_t i = 0; i < n; i += line)
+				few_decode_k(s, b + i * nv * W, at, k + i, n - i < line ? n - i : line, nv,
+					     mode, how);
+			few_multiply_rows(m, s->sums + at * W, GEMM_FEW_LANES, s->a + (size_t)k * m, b,
 					  nv * W, n, &l);
 		}
+	}
 }
 
 /* nv vectors of columns from vector at on, of rows k to end - 1. */

@@ -9,39 +9,6 @@
  */
 #include "gemm_avx512_elements.h"
 
-/* out[i] = element i of every row: a 16 x 16 transpose of 32-bit words. */
-TPACK GEMM_INLINE void transpose16(__m512i r[16])
-{
-	GEMM_BUFFER __m512i t[16];
-
-	GEMM_UNROLL
-	for (int i = 0; i < 16; i += 2) {
-		t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-		t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-	}
-	GEMM_UNROLL
-	for (int i = 0; i < 16; i += 4) {
-		r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-		r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-		r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-		r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-	}
-	GEMM_UNROLL
-	for (int i = 0; i < 4; i++) {
-		t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-		t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
-		t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-		t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
-	}
-	GEMM_UNROLL
-	for (int i = 0; i < 4; i++) {
-		r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-		r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
-		r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
-		r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
-	}
-}
-
 /* A word of each of 16 lanes to units, of which there may be fewer at the end. */
 TPACK GEMM_INLINE void store_word(uint32_t *dst, unsigned int lanes, __m512i x, size_t units,
 				  enum gemm_mode mode, struct scale16 s, const enum scaling how)
@@ -55,23 +22,6 @@ TPACK GEMM_INLINE void store_word(uint32_t *dst, unsigned int lanes, __m512i x, 
 		if (i < units)
 			_mm512_store_si512(dst + i * lanes, scale_units(v, s, how));
 	}
-}
-
-/* 16 words, or of F16 half as many, of each of up to 16 rows: lane i of r[j] is of row i. */
-TPACK GEMM_INLINE void load_words(__m512i r[16], const uint8_t *const *rows, unsigned int count,
-				  size_t at, size_t k, enum gemm_mode mode)
-{
-	size_t bytes = (k * mode_bits(mode) + 7) / 8;
-	__mmask64 m = bytes >= 64 ? ~0ull : (1ull << bytes) - 1;
-
-	GEMM_UNROLL
-	for (unsigned int i = 0; i < 16; i++) {
-		/* Lanes without a row get the first one's elements. */
-		const uint8_t *p = rows[i < count ? i : 0] + at;
-
-		r[i] = mode == GEMM_F16 ? load_units(p, k, mode) : _mm512_maskz_loadu_epi8(m, p);
-	}
-	transpose16(r);
 }
 
 /*

@@ -200,31 +200,34 @@ static void find_lane_scales(const struct few *f, struct few_scales *fs, uint32_
 	};
 }
 
-/* Words of n elements of k of some rows. */
-static void pack_words(const struct few *f, uint32_t *words, const uint8_t *const *rows, uint32_t count,
-		       uint32_t n)
+/* len bytes of each of count columns, off bytes behind k = 0: where they are, or in bounce. */
+static void find_lanes(const struct few *f, const uint8_t *const *all, const uint8_t **rows,
+		       uint8_t *bounce, uint32_t col, uint32_t count, size_t off, size_t len)
 {
-	const struct gemm_kernel *kern = f->job->kern;
+	const struct onpu_gemm_desc *d = f->desc;
 
-	if (kern->integer)
-		kern->pack_rows(words, GEMM_FEW_LANES, rows, count, (n * f->bits + 7) / 8, GEMM_I8, NULL);
-	else if (f->job->mode == GEMM_F16)
-		kern->pack_rows(words, GEMM_FEW_LANES, rows, count, n, GEMM_F16, NULL);
-	else
-		kern->pack_rows(words, GEMM_FEW_LANES, rows, count, div_up(n * f->bits, 32), GEMM_F32,
-				NULL);
+	for (uint32_t i = 0; i < count; i++) {
+		rows[i] = all[i] ? all[i] + off : bounce + i * WORDS * 4;
+		if (!all[i])
+			gemm_view_read(&d->b, (((uint64_t)d->n0 + col + i) * d->ldb + d->k0) * f->bits / 8 +
+				       off, bounce + i * WORDS * 4, len);
+	}
+	for (uint32_t i = count; i < GEMM_FEW_LANES; i++)
+		rows[i] = rows[0];
 }
 
 static void along_k_item(void *arg, size_t index)
 {
 	const struct few *f = arg;
 	const struct onpu_gemm_desc *d = f->desc;
+	const struct gemm_kernel *kern = f->job->kern;
 	GEMM_BUFFER _Alignas(64) uint32_t words[WORDS * GEMM_FEW_LANES];
 	GEMM_BUFFER _Alignas(64) uint32_t sums[GEMM_FEW_ROWS * GEMM_FEW_LANES];
 	GEMM_BUFFER uint8_t bounce[GEMM_FEW_LANES * WORDS * 4];
 	GEMM_BUFFER struct few_scales scales;
 	const uint8_t *all[GEMM_FEW_LANES], *rows[GEMM_FEW_LANES];
 	uint32_t col = (uint32_t)index * GEMM_FEW_LANES, count = min_u32(GEMM_FEW_LANES, d->n - col);
+	bool direct = true;
 	uint32_t next;
 	struct gemm_few_step s = {
 		.sums = sums, .vectors = div_up(count, 16), .words = words, .rows = rows,
@@ -234,31 +237,29 @@ static void along_k_item(void *arg, size_t index)
 	scales.end = 0;
 	gemm_fpmode_enter(&mode);
 	begin_sums(f, sums, col, count);
-	for (uint32_t i = 0; i < GEMM_FEW_LANES; i++)
-		all[i] = rows[i] = i >= count ? all[0] :
+	for (uint32_t i = 0; i < GEMM_FEW_LANES; i++) {
+		all[i] = i >= count ? all[0] :
 			gemm_view_at(&d->b, (((uint64_t)d->n0 + col + i) * d->ldb + d->k0) * f->bits / 8,
 				     ((uint64_t)d->k * f->bits + 7) / 8);
+		direct = direct && all[i];
+	}
 	for (uint32_t k = 0; k < d->k && !cancelled(f); k = next) {
 		size_t off = (size_t)k * f->bits / 8, len;
 
 		s.k = min_u32(f->step_k, d->k - k);
 		next = k + s.k;
 		len = (s.k * f->bits + 7) / 8;
-		for (uint32_t i = 0; i < GEMM_FEW_LANES; i++) {
-			if (all[i] && len % 4 == 0)
-				rows[i] = all[i] + off;
-			else if (i < count)
-				rows[i] = bounce + i * WORDS * 4;
-			else
-				rows[i] = rows[0];
-			if (i < count && rows[i] == bounce + i * WORDS * 4)
-				gemm_view_read(&d->b, (((uint64_t)d->n0 + col + i) * d->ldb + d->k0) *
-					       f->bits / 8 + off, bounce + i * WORDS * 4, len);
-		}
+		/* Most often every row is where it can be read. */
+		for (uint32_t i = 0; direct && i < GEMM_FEW_LANES; i++)
+			rows[i] = all[i] + off;
+		if (!direct)
+			find_lanes(f, all, rows, bounce, col, count, off, len);
 		/* What comes next: more of these rows, or the rows behind them. */
 		s.ahead = next < d->k ? len : d->ldb * GEMM_FEW_LANES * f->bits / 8 - off;
 		find_lane_scales(f, &scales, col, count, k, s.k, &s.scales);
-		pack_words(f, words, rows, count, s.k);
+		if (kern->integer)
+			kern->pack_rows(words, GEMM_FEW_LANES, rows, count, (s.k * f->bits + 7) / 8,
+					GEMM_I8, NULL);
 		s.a = a_at(f, k);
 		f->fn(&s);
 	}
@@ -381,10 +382,14 @@ static void along_cols_item(void *arg, size_t index)
 /* Lanes of A that no kernel wants go. */
 static void squeeze(uint32_t *a, size_t units, unsigned int rows)
 {
+	const uint32_t *from = a;
+
 	if (rows == GEMM_FEW_ROWS)
 		return;
-	for (size_t u = 0; u < units; u++)
-		memmove(a + u * rows, a + u * GEMM_FEW_ROWS, rows * sizeof(*a));
+	/* Each unit goes to before where it was, or to its place. */
+	for (size_t u = 0; u < units; u++, from += GEMM_FEW_ROWS)
+		for (unsigned int r = 0; r < rows; r++)
+			*a++ = from[r];
 }
 
 /* Sums of integers start from what is too much in them: B is taken for bias more than it is. */
