@@ -5,7 +5,7 @@
  *
  * Idea: an item of the loop over columns has some of them for all of k. Where k runs along the rows, it
  * has 64 columns; words of 32 bits are transposed, a bit of k at a time, to where the first-level cache
- * keeps them, and the sums are there, too. Where columns run along the rows, 32 rows are read side by
+ * keeps them, and the sums are there, too. Where columns run along the rows, 32 or 64 rows are read side by
  * side, so that each goes on for kilobytes, and sums wait in scratch memory in the order that suits
  * the kernels. While a bit is multiplied the next one is on its way.
  *
@@ -24,7 +24,9 @@
 
 #define A_BYTES		((size_t)4 << 20)	/* all of A, packed */
 #define WORDS		64u	/* along k, at a time */
-#define ROWS		32u	/* of B, side by side: more that are 4 KiB apart put each other out of the caches */
+#define ROWS		64u	/* of B, side by side, for many rows of A, whose sums come and go with each step */
+#define ROWS_OF_FEW	32u	/* fewer that are 4 KiB apart put each other out of the caches less often */
+#define FEW		4u	/* rows of A */
 #define ROW_BYTES	(GEMM_FEW_COLS * 4)	/* of one of them at a time, at most */
 #define GROUPS		64u	/* of scales along k, at a time */
 #define RUN		4096u	/* bytes of a row that an item reads, about */
@@ -357,8 +359,8 @@ static void along_cols_item(void *arg, size_t index)
 	gemm_fpmode_t mode;
 
 	gemm_fpmode_enter(&mode);
-	for (uint32_t k = 0; k < d->k && !cancelled(f); k += ROWS) {
-		uint32_t n = min_u32(ROWS, d->k - k);
+	for (uint32_t k = 0; k < d->k && !cancelled(f); k += f->step_k) {
+		uint32_t n = min_u32(f->step_k, d->k - k);
 
 		for (uint32_t i = 0; i < n; i++)
 			strip[i] = gemm_view_at(&d->b, (((uint64_t)d->k0 + k + i) * d->ldb + d->n0 +
@@ -370,7 +372,7 @@ static void along_cols_item(void *arg, size_t index)
 			find_columns(f, strip, first, col, min_u32(f->cols, end - col), k, n, rows,
 				     bounce);
 			/* Further along these rows, or at the beginning of those that come next. */
-			s.ahead = ahead + (done + ahead < width ? 0 : d->ldb * ROWS * f->bits / 8 - width);
+			s.ahead = ahead + (done + ahead < width ? 0 : d->ldb * f->step_k * f->bits / 8 - width);
 			along_cols_step(f, &s, col, min_u32(f->cols, end - col), k);
 		}
 	}
@@ -470,7 +472,7 @@ static void choose_sizes(struct few *f)
 		return;
 	}
 	f->cols = integer && f->bits == 8 ? GEMM_FEW_LANES : GEMM_FEW_COLS;
-	f->step_k = ROWS;
+	f->step_k = f->rows > FEW ? ROWS : ROWS_OF_FEW;
 	f->strip = f->cols * min_u32(div_up(RUN * 8 / f->bits, f->cols),
 				     div_up(div_up(d->n, items), f->cols));
 }
