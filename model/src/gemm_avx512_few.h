@@ -444,8 +444,8 @@ TPACK GEMM_INLINE void few_spread(uint32_t *dst, const uint8_t *src, const enum 
 	FEW_BLOCKS_COLS(12, name, as, how) FEW_BLOCKS_COLS(16, name, as, how)
 #define DEFINE_FEW(name, as, how) DEFINE_FEW_K(name, as, how) DEFINE_FEW_COLS(name, as, how)
 
-/* Bytes, of which a word has more columns than a few rows have sums in registers for. */
-#define DEFINE_FEW_8(name, as, how) \
+/* Bytes and less, of which a word has more columns than a few rows have sums in registers for. */
+#define DEFINE_FEW_DENSE(name, as, how) \
 	DEFINE_FEW_K(name, as, how) \
 	FEW_COLS(1, 8, name, as, how) FEW_COLS(2, 8, name, as, how) \
 	FEW_BLOCKS_COLS(4, name, as, how) FEW_BLOCKS_COLS(8, name, as, how) \

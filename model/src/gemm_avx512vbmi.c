@@ -13,10 +13,10 @@
 #include "gemm_avx512_pack.h"
 #include "gemm_avx512_few.h"
 
-DEFINE_FEW_8(e4m3, GEMM_E4M3, PLAIN)
-DEFINE_FEW_8(e4m3_scaled, GEMM_E4M3, SCALED)
-DEFINE_FEW_8(e5m2, GEMM_E5M2, PLAIN)
-DEFINE_FEW_8(e5m2_scaled, GEMM_E5M2, SCALED)
+DEFINE_FEW_DENSE(e4m3, GEMM_E4M3, PLAIN)
+DEFINE_FEW_DENSE(e4m3_scaled, GEMM_E4M3, SCALED)
+DEFINE_FEW_DENSE(e5m2, GEMM_E5M2, PLAIN)
+DEFINE_FEW_DENSE(e5m2_scaled, GEMM_E5M2, SCALED)
 
 #define FEW_PART(part) { \
 	{ FEW_ENTRY(part##_e4m3), FEW_ENTRY(part##_e4m3_scaled) }, \
