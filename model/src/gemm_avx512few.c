@@ -66,7 +66,7 @@ enum few_bytes {
 	BYTES_8_K,		/* four k of a column */
 	BYTES_8_COLS,		/* the same, of rows of columns */
 	BYTES_4_K,		/* eight k of a column: units of A are its even ones, then its odd ones */
-	BYTES_4_COLS		/* four k of two columns, the second of which have vectors of sums of their own */
+	BYTES_4_COLS		/* four k of two columns, whose sums are GEMM_FEW_LANES apart */
 };
 
 TVNNI GEMM_INLINE void few_dot(__m512i acc[GEMM_FEW_ROWS][FEW_MAX], const __m512i *b, const uint32_t *a,
@@ -82,79 +82,117 @@ TVNNI GEMM_INLINE void few_dot(__m512i acc[GEMM_FEW_ROWS][FEW_MAX], const __m512
 	}
 }
 
-/* The rows that come next: a share of them with each unit of k of nv vectors of sums. */
-TVNNI GEMM_INLINE void few_prefetch_rows(const struct gemm_few_step *s, unsigned int at, uint32_t k,
-					 const unsigned int nv, const unsigned int vectors)
+/* Where vector v of a tile has its sums: the second half of BYTES_4_COLS are second columns. */
+GEMM_INLINE unsigned int few_place(unsigned int v, const unsigned int nv, const enum few_bytes kind)
 {
-	uint32_t row = s->k * at / vectors + k * nv / vectors, end = row + (4 * nv + vectors - 1) / vectors;
+	if (kind != BYTES_4_COLS)
+		return v * W;
+	return v % (nv / 2) * W + v / (nv / 2) * GEMM_FEW_LANES;
+}
+
+/* The rows that come next: one part of so many, a share of it with each unit of k. */
+TVNNI GEMM_INLINE void few_prefetch_rows(const struct gemm_few_step *s, uint32_t k, unsigned int part,
+					 const unsigned int parts)
+{
+	uint32_t row = (s->k * part + k) / parts, end = (s->k * part + k + 4) / parts;
 
 	for (; row < end && row < s->k; row++)
 		FEW_PREFETCH((uintptr_t)s->rows[row] + s->ahead);
 }
 
-TVNNI GEMM_INLINE void few_bytes(const struct gemm_few_step *s, const unsigned int m,
-				 const unsigned int nv, const enum few_bytes kind)
+#define AND_XOR	0x6a	/* ternary logic: (a & b) ^ c */
+
+/* Words of nw vectors to unsigned bytes; high: of four bits, those of the upper ones. */
+TVNNI GEMM_INLINE void few_take_apart(__m512i *b, __m512i *high, const uint32_t *words,
+				      const unsigned int nw, const enum few_bytes kind)
 {
-	const __m512i bias = _mm512_set1_epi8(kind == BYTES_4_K ? -120 : kind == BYTES_4_COLS ? 8 : -128);
-	const __m512i four = _mm512_set1_epi8(0xf);
-	const unsigned int vectors = GEMM_FEW_LANES / W, per = kind == BYTES_4_K ? 8 : 4;
-	const size_t ld = kind == BYTES_4_COLS ? GEMM_FEW_COLS : GEMM_FEW_LANES;
+	const bool four = kind == BYTES_4_K || kind == BYTES_4_COLS;
+	const __m512i bias = _mm512_set1_epi8(four ? 8 : -128), mask = _mm512_set1_epi8(0xf);
 
-	for (unsigned int at = 0; at < s->vectors; at += nv) {
-		const uint32_t *a = s->a, *words = s->words + at % vectors * W;
-		const __m128i shift = _mm_cvtsi32_si128(at < vectors ? 0 : 4);
-		GEMM_BUFFER __m512i acc[GEMM_FEW_ROWS][FEW_MAX];
+	GEMM_UNROLL
+	for (unsigned int v = 0; v < nw; v++) {
+		__m512i x = _mm512_load_si512(words + v * W);
 
-		GEMM_UNROLL
-		for (unsigned int r = 0; r < m; r++)
-			GEMM_UNROLL
-			for (unsigned int v = 0; v < nv; v++)
-				acc[r][v] = _mm512_load_si512(s->sums + r * ld + (at + v) * W);
-		for (uint32_t k = 0; k < s->k; k += per, words += GEMM_FEW_LANES, a += m) {
-			GEMM_BUFFER __m512i x[FEW_MAX], b[FEW_MAX];
-
-			if (kind == BYTES_8_K || kind == BYTES_4_K)
-				few_prefetch(s, at, k / per, nv, W);
-			else
-				few_prefetch_rows(s, at, k, nv, kind == BYTES_4_COLS ? 2 * vectors : vectors);
-			GEMM_UNROLL
-			for (unsigned int v = 0; v < nv; v++) {
-				x[v] = _mm512_load_si512(words + v * W);
-				if (kind == BYTES_4_COLS)
-					x[v] = _mm512_and_si512(_mm512_srl_epi32(x[v], shift), four);
-				x[v] = _mm512_xor_si512(x[v], bias);
-				b[v] = kind == BYTES_4_K ? _mm512_and_si512(x[v], four) : x[v];
-			}
-			few_dot(acc, b, a, m, nv);
-			if (kind != BYTES_4_K)
-				continue;
-			a += m;
-			GEMM_UNROLL
-			for (unsigned int v = 0; v < nv; v++)
-				b[v] = _mm512_and_si512(_mm512_srli_epi32(x[v], 4), four);
-			few_dot(acc, b, a, m, nv);
+		if (!four) {
+			b[v] = _mm512_xor_si512(x, bias);
+			continue;
 		}
-		GEMM_UNROLL
-		for (unsigned int r = 0; r < m; r++)
-			GEMM_UNROLL
-			for (unsigned int v = 0; v < nv; v++)
-				_mm512_store_si512(s->sums + r * ld + (at + v) * W, acc[r][v]);
+		b[v] = _mm512_ternarylogic_epi32(x, mask, bias, AND_XOR);
+		high[v] = _mm512_ternarylogic_epi32(_mm512_srli_epi32(x, 4), mask, bias, AND_XOR);
 	}
 }
 
-#define FEW_BYTES(m, nv, name, kind) \
+/* Sums of mr rows, from row r of m on, by nv vectors whose words begin at vector at. */
+TVNNI GEMM_INLINE void few_byte_tile(const struct gemm_few_step *s, unsigned int r, unsigned int at,
+				     const unsigned int m, const unsigned int mr, const unsigned int nv,
+				     const enum few_bytes kind)
+{
+	const unsigned int nw = kind == BYTES_4_COLS ? nv / 2 : nv, per = kind == BYTES_4_K ? 8 : 4;
+	const size_t ld = kind == BYTES_4_COLS ? GEMM_FEW_COLS : GEMM_FEW_LANES;
+	const unsigned int parts = GEMM_FEW_LANES / W / nw * (m / mr);
+	const uint32_t *a = s->a + r, *words = s->words + at * W;
+	uint32_t *sums = s->sums + r * ld + at * W;
+	GEMM_BUFFER __m512i acc[GEMM_FEW_ROWS][FEW_MAX];
+
+	GEMM_UNROLL
+	for (unsigned int i = 0; i < mr; i++)
+		GEMM_UNROLL
+		for (unsigned int v = 0; v < nv; v++)
+			acc[i][v] = _mm512_load_si512(sums + i * ld + few_place(v, nv, kind));
+	for (uint32_t k = 0; k < s->k; k += per, words += GEMM_FEW_LANES, a += m) {
+		GEMM_BUFFER __m512i b[FEW_MAX], high[FEW_MAX];
+
+		if (kind == BYTES_8_K || kind == BYTES_4_K)
+			few_prefetch(s, at, k / per, nw, W);
+		else
+			few_prefetch_rows(s, k, at / nw * (m / mr) + r / mr, parts);
+		few_take_apart(b, kind == BYTES_4_COLS ? b + nw : high, words, nw, kind);
+		few_dot(acc, b, a, mr, nv);
+		if (kind == BYTES_4_K) {
+			a += m;
+			few_dot(acc, high, a, mr, nv);
+		}
+	}
+	GEMM_UNROLL
+	for (unsigned int i = 0; i < mr; i++)
+		GEMM_UNROLL
+		for (unsigned int v = 0; v < nv; v++)
+			_mm512_store_si512(sums + i * ld + few_place(v, nv, kind), acc[i][v]);
+}
+
+/*
+ * By tiles of mr rows by nv vectors. Sixteen rows by one would have to load A for each multiplication; but
+ * along k, where words wait in the first-level cache, that takes no longer than to take them apart twice.
+ */
+TVNNI GEMM_INLINE void few_bytes(const struct gemm_few_step *s, const unsigned int m,
+				 const unsigned int mr, const unsigned int nv, const enum few_bytes kind)
+{
+	const bool both = kind == BYTES_4_COLS;
+	unsigned int vectors = both ? s->vectors / 2 : s->vectors;
+
+	for (unsigned int at = 0; at < vectors; at += both ? nv / 2 : nv)
+		for (unsigned int r = 0; r < m; r += mr)
+			few_byte_tile(s, r, at, m, mr, nv, kind);
+}
+
+#define FEW_BYTES(m, mr, nv, name, kind) \
 	TVNNI static void few_##name##_##m(const struct gemm_few_step *s) \
 	{ \
-		few_bytes(s, m, nv, kind); \
+		few_bytes(s, m, mr, nv, kind); \
 	}
 #define DEFINE_FEW_BYTES(name, kind) \
-	FEW_BYTES(1, 4, name, kind) FEW_BYTES(2, 4, name, kind) FEW_BYTES(4, 4, name, kind) \
-	FEW_BYTES(8, 2, name, kind) FEW_BYTES(12, 2, name, kind) FEW_BYTES(16, 1, name, kind)
+	FEW_BYTES(1, 1, 4, name, kind) FEW_BYTES(2, 2, 4, name, kind) \
+	FEW_BYTES(4, 4, 4, name, kind) FEW_BYTES(8, 8, 2, name, kind) \
+	FEW_BYTES(12, 12, 2, name, kind)
 
 DEFINE_FEW_BYTES(i8_k, BYTES_8_K)
+FEW_BYTES(16, 16, 1, i8_k, BYTES_8_K)
 DEFINE_FEW_BYTES(i8_cols, BYTES_8_COLS)
+FEW_BYTES(16, 8, 2, i8_cols, BYTES_8_COLS)
 DEFINE_FEW_BYTES(i4_k, BYTES_4_K)
+FEW_BYTES(16, 16, 1, i4_k, BYTES_4_K)
 DEFINE_FEW_BYTES(i4_cols, BYTES_4_COLS)
+FEW_BYTES(16, 8, 2, i4_cols, BYTES_4_COLS)
 
 static gemm_few_fn *find_bytes(enum gemm_few_layout layout, enum gemm_mode mode, bool scaled,
 			       bool zeros, unsigned int rows)
@@ -172,26 +210,28 @@ static gemm_few_fn *find_bytes(enum gemm_few_layout layout, enum gemm_mode mode,
 	       mode == GEMM_I8 ? i8[layout][few_size(rows)] : NULL;
 }
 
+/* Four rows to words of a unit. */
+T512 static inline void interleave_unit(uint32_t *words, const uint8_t *r0, const uint8_t *r1,
+					const uint8_t *r2, const uint8_t *r3)
+{
+	__m512i a = _mm512_loadu_si512(r0), b = _mm512_loadu_si512(r1);
+	__m512i c = _mm512_loadu_si512(r2), d = _mm512_loadu_si512(r3);
+	__m512i lo = _mm512_unpacklo_epi8(a, b), hi = _mm512_unpackhi_epi8(a, b);
+	__m512i lo2 = _mm512_unpacklo_epi8(c, d), hi2 = _mm512_unpackhi_epi8(c, d);
+
+	_mm512_store_si512(words, _mm512_unpacklo_epi16(lo, lo2));
+	_mm512_store_si512(words + W, _mm512_unpackhi_epi16(lo, lo2));
+	_mm512_store_si512(words + 2 * W, _mm512_unpacklo_epi16(hi, hi2));
+	_mm512_store_si512(words + 3 * W, _mm512_unpackhi_epi16(hi, hi2));
+}
+
 T512 static void interleave(uint32_t *words, const uint8_t *const *rows, uint32_t k)
 {
-	for (uint32_t i = 0; i < k; i += 4, words += GEMM_FEW_LANES) {
-		__m512i r[4], lo[2], hi[2];
-
-		for (unsigned int j = 0; j < 4; j++) {
-			/* What is multiplied by zeros may be anything. */
-			const uint8_t *p = rows[i + j < k ? i + j : i];
-
-			r[j] = _mm512_loadu_si512(p);
-		}
-		for (unsigned int j = 0; j < 2; j++) {
-			lo[j] = _mm512_unpacklo_epi8(r[2 * j], r[2 * j + 1]);
-			hi[j] = _mm512_unpackhi_epi8(r[2 * j], r[2 * j + 1]);
-		}
-		_mm512_store_si512(words, _mm512_unpacklo_epi16(lo[0], lo[1]));
-		_mm512_store_si512(words + W, _mm512_unpackhi_epi16(lo[0], lo[1]));
-		_mm512_store_si512(words + 2 * W, _mm512_unpacklo_epi16(hi[0], hi[1]));
-		_mm512_store_si512(words + 3 * W, _mm512_unpackhi_epi16(hi[0], hi[1]));
-	}
+	for (; k >= 4; k -= 4, rows += 4, words += GEMM_FEW_LANES)
+		interleave_unit(words, rows[0], rows[1], rows[2], rows[3]);
+	/* What is multiplied by zeros may be anything. */
+	if (k)
+		interleave_unit(words, rows[0], rows[k > 1], rows[k > 2 ? 2 : 0], rows[0]);
 }
 
 const struct gemm_few_kernel gemm_few_avx512 = {

@@ -308,16 +308,24 @@ static void find_column_scales(const struct few *f, struct few_scales *fs, uint3
 	};
 }
 
-/* A step's columns of n rows: where they are, or in bounce. */
+/* A step's columns of n rows: where they are, which whole says of all of the strip, or in bounce. */
 static void find_columns(const struct few *f, const uint8_t *const *strip, uint32_t first, uint32_t col,
-			 uint32_t count, uint32_t k, uint32_t n, const uint8_t **rows, uint8_t *bounce)
+			 uint32_t count, uint32_t k, uint32_t n, bool whole, const uint8_t **rows,
+			 uint8_t *bounce)
 {
 	const struct onpu_gemm_desc *d = f->desc;
 	size_t len = (count * f->bits + 7) / 8, room = (size_t)f->cols * f->bits / 8;
+	size_t off = (size_t)(col - first) * f->bits / 8;
 
+	/* Asking for each of them took a quarter as long as all else does for one row of A. */
+	if (whole && count == f->cols) {
+		for (uint32_t i = 0; i < n; i++)
+			rows[i] = strip[i] + off;
+		return;
+	}
 	for (uint32_t i = 0; i < n; i++) {
 		if (strip[i] && count == f->cols) {
-			rows[i] = strip[i] + (size_t)(col - first) * f->bits / 8;
+			rows[i] = strip[i] + off;
 			continue;
 		}
 		rows[i] = bounce + i * ROW_BYTES;
@@ -361,16 +369,19 @@ static void along_cols_item(void *arg, size_t index)
 	gemm_fpmode_enter(&mode);
 	for (uint32_t k = 0; k < d->k && !cancelled(f); k += f->step_k) {
 		uint32_t n = min_u32(f->step_k, d->k - k);
+		bool whole = true;
 
-		for (uint32_t i = 0; i < n; i++)
+		for (uint32_t i = 0; i < n; i++) {
 			strip[i] = gemm_view_at(&d->b, (((uint64_t)d->k0 + k + i) * d->ldb + d->n0 +
 							first) * f->bits / 8, width);
+			whole = whole && strip[i];
+		}
 		for (uint32_t col = first; col < end; col += f->cols) {
 			struct gemm_few_step s = { .k = n, .vectors = f->cols / 16, .rows = rows };
 			uint64_t done = (uint64_t)(col - first) * f->bits / 8;
 
-			find_columns(f, strip, first, col, min_u32(f->cols, end - col), k, n, rows,
-				     bounce);
+			find_columns(f, strip, first, col, min_u32(f->cols, end - col), k, n, whole,
+				     rows, bounce);
 			/* Further along these rows, or at the beginning of those that come next. */
 			s.ahead = ahead + (done + ahead < width ? 0 : d->ldb * f->step_k * f->bits / 8 - width);
 			along_cols_step(f, &s, col, min_u32(f->cols, end - col), k);
