@@ -403,23 +403,41 @@ TPACK GEMM_INLINE void few_blocks_cols(const struct gemm_few_step *s, const unsi
 		}
 }
 
-/* Where a row of scales has those of lane j, element e of its word: gathered four bytes at a time. */
+/* 16 words that are stride apart (1, 2 or 4), from the first of them on, of stride * 64 bytes at p. */
+TPACK GEMM_INLINE __m512i few_every(const uint8_t *p, const unsigned int stride, const unsigned int first)
+{
+	const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+	const __m512i index = _mm512_add_epi32(_mm512_mullo_epi32(lane, _mm512_set1_epi32((int)stride)),
+					       _mm512_set1_epi32((int)first));
+	__m512i x = _mm512_loadu_si512(p);
+
+	/* A choice looks at five bits: lanes from 8 on choose likewise from what is behind. */
+	if (stride > 1)
+		x = _mm512_permutex2var_epi32(x, index, _mm512_loadu_si512(p + 64));
+	if (stride > 2)
+		x = _mm512_mask_mov_epi32(x, 0xff00, _mm512_permutex2var_epi32(
+			_mm512_loadu_si512(p + 128), index, _mm512_loadu_si512(p + 192)));
+	return x;
+}
+
+/* A row of scales has those of lane j, element e of its word at j * per + e. */
 TPACK GEMM_INLINE void few_spread(uint32_t *dst, const uint8_t *src, const enum gemm_mode mode,
 				  const unsigned int per)
 {
 	const unsigned int es = mode_bits(mode) / 8, each = 4 / es;	/* each: in four bytes */
-	const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-	const __m512i index = _mm512_mullo_epi32(lane, _mm512_set1_epi32((int)(per * es)));
 
-	for (unsigned int v = 0; v < GEMM_FEW_COLS / W; v += each) {
-		const uint8_t *from = src + v / per * per * W * es + v % per * es;
-		__m512i x = _mm512_i32gather_epi32(index, from, 1);
-
+	for (unsigned int v = 0; v < GEMM_FEW_COLS / W; v += per, src += per * W * es) {
 		GEMM_UNROLL
-		for (unsigned int i = 0; i < each; i++)
-			_mm512_store_si512(dst + (v + i) * W, mode == GEMM_F16 ?
-				_mm512_castps_si512(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(
-					_mm512_srli_epi32(x, 16 * i)))) : element_f32(x, i, mode));
+		for (unsigned int e = 0; e < per; e += each) {
+			__m512i x = few_every(src, per / each, e / each);
+
+			GEMM_UNROLL
+			for (unsigned int i = 0; i < each; i++, dst += W)
+				_mm512_store_si512(dst, mode == GEMM_F16 ?
+					_mm512_castps_si512(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(
+						_mm512_srli_epi32(x, 16 * i)))) :
+					element_f32(x, i, mode));
+		}
 	}
 }
 
