@@ -66,7 +66,7 @@ enum few_bytes {
 	BYTES_8_K,		/* four k of a column */
 	BYTES_8_COLS,		/* the same, of rows of columns */
 	BYTES_4_K,		/* eight k of a column: units of A are its even ones, then its odd ones */
-	BYTES_4_COLS		/* four k of two columns, whose sums are GEMM_FEW_LANES apart */
+	BYTES_4_COLS		/* four k of two columns, which have two vectors of sums */
 };
 
 TVNNI GEMM_INLINE void few_dot(__m512i acc[GEMM_FEW_ROWS][FEW_MAX], const __m512i *b, const uint32_t *a,
@@ -82,20 +82,15 @@ TVNNI GEMM_INLINE void few_dot(__m512i acc[GEMM_FEW_ROWS][FEW_MAX], const __m512
 	}
 }
 
-/* Where vector v of a tile has its sums: the second half of BYTES_4_COLS are second columns. */
-GEMM_INLINE unsigned int few_place(unsigned int v, const unsigned int nv, const enum few_bytes kind)
-{
-	if (kind != BYTES_4_COLS)
-		return v * W;
-	return v % (nv / 2) * W + v / (nv / 2) * GEMM_FEW_LANES;
-}
-
-/* The rows that come next: one part of so many, a share of it with each unit of k. */
+/* The rows that come next: one part of so many, one or two of them at a time, or with each unit of k. */
 TVNNI GEMM_INLINE void few_prefetch_rows(const struct gemm_few_step *s, uint32_t k, unsigned int part,
 					 const unsigned int parts)
 {
-	uint32_t row = (s->k * part + k) / parts, end = (s->k * part + k + 4) / parts;
+	const unsigned int turn = parts > 2 ? 2 * parts : 4;
+	uint32_t row = (s->k * part + k) / parts, end = (s->k * part + k + turn) / parts;
 
+	if (k % turn)
+		return;
 	for (; row < end && row < s->k; row++)
 		FEW_PREFETCH((uintptr_t)s->rows[row] + s->ahead);
 }
@@ -107,6 +102,7 @@ TVNNI GEMM_INLINE void few_take_apart(__m512i *b, __m512i *high, const uint32_t 
 				      const unsigned int nw, const enum few_bytes kind)
 {
 	const bool four = kind == BYTES_4_K || kind == BYTES_4_COLS;
+	const unsigned int step = kind == BYTES_4_COLS ? 2 : 1;
 	const __m512i bias = _mm512_set1_epi8(four ? 8 : -128), mask = _mm512_set1_epi8(0xf);
 
 	GEMM_UNROLL
@@ -117,8 +113,9 @@ TVNNI GEMM_INLINE void few_take_apart(__m512i *b, __m512i *high, const uint32_t 
 			b[v] = _mm512_xor_si512(x, bias);
 			continue;
 		}
-		b[v] = _mm512_ternarylogic_epi32(x, mask, bias, AND_XOR);
-		high[v] = _mm512_ternarylogic_epi32(_mm512_srli_epi32(x, 4), mask, bias, AND_XOR);
+		b[v * step] = _mm512_ternarylogic_epi32(x, mask, bias, AND_XOR);
+		high[v * step] = _mm512_ternarylogic_epi32(_mm512_srli_epi32(x, 4), mask, bias,
+							   AND_XOR);
 	}
 }
 
@@ -131,14 +128,14 @@ TVNNI GEMM_INLINE void few_byte_tile(const struct gemm_few_step *s, unsigned int
 	const size_t ld = kind == BYTES_4_COLS ? GEMM_FEW_COLS : GEMM_FEW_LANES;
 	const unsigned int parts = GEMM_FEW_LANES / W / nw * (m / mr);
 	const uint32_t *a = s->a + r, *words = s->words + at * W;
-	uint32_t *sums = s->sums + r * ld + at * W;
+	uint32_t *sums = s->sums + r * ld + at * (nv / nw) * W;
 	GEMM_BUFFER __m512i acc[GEMM_FEW_ROWS][FEW_MAX];
 
 	GEMM_UNROLL
 	for (unsigned int i = 0; i < mr; i++)
 		GEMM_UNROLL
 		for (unsigned int v = 0; v < nv; v++)
-			acc[i][v] = _mm512_load_si512(sums + i * ld + few_place(v, nv, kind));
+			acc[i][v] = _mm512_load_si512(sums + i * ld + v * W);
 	for (uint32_t k = 0; k < s->k; k += per, words += GEMM_FEW_LANES, a += m) {
 		GEMM_BUFFER __m512i b[FEW_MAX], high[FEW_MAX];
 
@@ -146,7 +143,7 @@ TVNNI GEMM_INLINE void few_byte_tile(const struct gemm_few_step *s, unsigned int
 			few_prefetch(s, at, k / per, nw, W);
 		else
 			few_prefetch_rows(s, k, at / nw * (m / mr) + r / mr, parts);
-		few_take_apart(b, kind == BYTES_4_COLS ? b + nw : high, words, nw, kind);
+		few_take_apart(b, kind == BYTES_4_COLS ? b + 1 : high, words, nw, kind);
 		few_dot(acc, b, a, mr, nv);
 		if (kind == BYTES_4_K) {
 			a += m;
@@ -157,7 +154,7 @@ TVNNI GEMM_INLINE void few_byte_tile(const struct gemm_few_step *s, unsigned int
 	for (unsigned int i = 0; i < mr; i++)
 		GEMM_UNROLL
 		for (unsigned int v = 0; v < nv; v++)
-			_mm512_store_si512(sums + i * ld + few_place(v, nv, kind), acc[i][v]);
+			_mm512_store_si512(sums + i * ld + v * W, acc[i][v]);
 }
 
 /*

@@ -440,9 +440,10 @@ static uint8_t column_of(const struct few *f, uint32_t place)
 
 	if (f->layout == GEMM_FEW_ALONG_K)
 		return (uint8_t)place;
-	if (f->job->kern->integer)
-		return (uint8_t)((16 * (lane / 4) + 4 * (vector % 4) + lane % 4) * (f->bits == 4 ? 2 : 1) +
-				 vector / 4);
+	if (f->job->kern->integer) {
+		per = 8 / f->bits;
+		return (uint8_t)((16 * (lane / 4) + 4 * (vector / per) + lane % 4) * per + vector % per);
+	}
 	if (f->job->mode == GEMM_F16)
 		per = 1;
 	return (uint8_t)(16 * per * (vector / per) + lane * per + vector % per);
