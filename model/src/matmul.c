@@ -24,7 +24,8 @@
 /*
  * Multiply-adds of a block: alone on the card, when another worker is there for whoever comes, or
  * the only one makes way (half of it with an epilogue, which is stopped less often); and when others want
- * a turn, or of few rows, which are multiplied without a stop. Rows and columns do not get below the minimum: small blocks pack their operands too often.
+ * a turn, or of few rows, which are multiplied without a stop. Rows and columns do not get below the
+ * minimum: small blocks pack their operands too often.
  * Fewer rows than the least take as long as those, to read the columns. Narrow blocks of them would read
  * a bit of each row, but a processor that is slow could not let go of wide ones in time.
  */
