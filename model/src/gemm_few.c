@@ -24,9 +24,8 @@
 
 #define A_BYTES		((size_t)4 << 20)	/* all of A, packed */
 #define WORDS		64u	/* along k, at a time */
-#define ROWS		64u	/* of B, side by side, for many rows of A, whose sums come and go with each step */
-#define ROWS_OF_FEW	32u	/* fewer that are 4 KiB apart put each other out of the caches less often */
-#define FEW		4u	/* rows of A */
+#define ROWS		64u	/* of B, side by side, at most */
+#define ROWS_LESS	32u	/* those that are 4 KiB apart put each other out of the caches less often */
 #define ROW_BYTES	(GEMM_FEW_COLS * 4)	/* of one of them at a time, at most */
 #define GROUPS		64u	/* of scales along k, at a time */
 #define RUN		4096u	/* bytes of a row that an item reads, about */
@@ -484,7 +483,8 @@ static void choose_sizes(struct few *f)
 		return;
 	}
 	f->cols = integer && f->bits == 8 ? GEMM_FEW_LANES : GEMM_FEW_COLS;
-	f->step_k = f->rows > FEW ? ROWS : ROWS_OF_FEW;
+	/* Sums come and go with each step: the more of them there are for what is read of B, the longer it is. */
+	f->step_k = f->rows > f->bits / 2 ? ROWS : ROWS_LESS;
 	f->strip = f->cols * min_u32(div_up(RUN * 8 / f->bits, f->cols),
 				     div_up(div_up(d->n, items), f->cols));
 }
