@@ -4,10 +4,10 @@
  * from memory, once, and how soon its elements are multiplied: nobody packs them.
  *
  * Idea: an item of the loop over columns has some of them for all of k. Where k runs along the rows, it
- * has 64 columns; words of 32 bits are transposed, a bit of k at a time, to where the first-level cache
- * keeps them, and the sums are there, too. Where columns run along the rows, 32 or 64 rows are read side by
- * side, so that each goes on for kilobytes, and sums wait in scratch memory in the order that suits
- * the kernels. While a bit is multiplied the next one is on its way.
+ * has 64 columns; words of 32 bits are transposed, a bit of k at a time (of integers here, else by the
+ * kernels, between multiplications), and the sums stay in the first-level cache. Where columns run along
+ * the rows, 32 or 64 rows are read side by side, so that each goes on for kilobytes, and sums wait in scratch
+ * memory in the order that suits the kernels. While a bit is multiplied the next one is on its way.
  *
  * Rows that cross segments, and what is left of a row, go through a bounce buffer.
  *

@@ -22,8 +22,8 @@ struct gemm_few_step {
 	const uint32_t *a;		/* [k or, of integers, units of four k][rows] */
 	uint32_t k;
 	unsigned int vectors;		/* of sums that are wanted, of those that there are */
-	const uint32_t *words;		/* [words along k][GEMM_FEW_LANES]; NULL: words are in rows */
-	const uint8_t *const *rows;	/* k of them; beside words: where those come from, for prefetches */
+	const uint32_t *words;		/* integers: [words along k][GEMM_FEW_LANES] */
+	const uint8_t *const *rows;	/* k rows of columns, or GEMM_FEW_LANES that k runs along */
 	uint64_t ahead;			/* bytes from what rows are read to what is prefetched */
 	struct gemm_lane_scales scales;	/* of all lanes, or of all vectors of sums; scale may be NULL */
 };
