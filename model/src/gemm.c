@@ -37,6 +37,7 @@
 #define COLS_STEP	64u	/* source rows at a time */
 #define GROUPS_MAX	(ROWS_STEP * 8 / 32 + 1)	/* of scales in a step of 4-bit elements */
 #define FETCH_MAX	512u	/* bytes of a run of elements that are converted */
+#define PACK_A_BYTES	((size_t)16 << 20)	/* at most */
 #define PACK_B_BYTES	((size_t)16 << 20)
 #define SUMS_BYTES	((size_t)16 << 20)	/* that wait for more k, with an epilogue */
 #define SLOW		4u		/* log2 by which these are less where a block would take seconds */
@@ -707,9 +708,11 @@ static size_t slivers_together(const struct gemm *g, uint32_t cols)
 {
 	const struct gemm_kernel *kern = g->kern;
 	size_t words = (size_t)kern->tile_m * kern->a_lanes * (kern->kc / kern->ku);
-	uint32_t tiles = div_up(cols, kern->nr), threads = threads_of(g);
+	uint32_t tiles = div_up(cols, kern->nr);
+	size_t most = PACK_A_BYTES / (g->a.stride * 4);
+	size_t fit = words / g->a.stride * threads_of(g) * (tiles < kern->tile_n ? kern->tile_n / tiles : 1);
 
-	return words / g->a.stride * threads * (tiles < kern->tile_n ? kern->tile_n / tiles : 1);
+	return fit < most ? fit : most;
 }
 
 static void set_k(struct gemm *g, uint32_t k, uint32_t kstep)

@@ -201,23 +201,26 @@ TPACK GEMM_INLINE __m512i load_units(const uint8_t *p, size_t elems, enum gemm_m
 	}
 }
 
+/* Each quarter of four vectors is 4 x 4 words: their transpose. */
+TPACK GEMM_INLINE void transpose_quarters(__m512i r[4])
+{
+	__m512i a = _mm512_unpacklo_epi32(r[0], r[1]), b = _mm512_unpackhi_epi32(r[0], r[1]);
+	__m512i c = _mm512_unpacklo_epi32(r[2], r[3]), d = _mm512_unpackhi_epi32(r[2], r[3]);
+
+	r[0] = _mm512_unpacklo_epi64(a, c);
+	r[1] = _mm512_unpackhi_epi64(a, c);
+	r[2] = _mm512_unpacklo_epi64(b, d);
+	r[3] = _mm512_unpackhi_epi64(b, d);
+}
+
 /* out[i] = element i of every row: a 16 x 16 transpose of 32-bit words. */
 TPACK GEMM_INLINE void transpose16(__m512i r[16])
 {
 	GEMM_BUFFER __m512i t[16];
 
 	GEMM_UNROLL
-	for (int i = 0; i < 16; i += 2) {
-		t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-		t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-	}
-	GEMM_UNROLL
-	for (int i = 0; i < 16; i += 4) {
-		r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-		r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-		r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-		r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-	}
+	for (int i = 0; i < 16; i += 4)
+		transpose_quarters(r + i);
 	GEMM_UNROLL
 	for (int i = 0; i < 4; i++) {
 		t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
@@ -241,29 +244,19 @@ TPACK GEMM_INLINE void transpose16(__m512i r[16])
 TPACK GEMM_INLINE void load_transposed16(__m512i r[16], const uint8_t *const *rows, size_t at)
 {
 	GEMM_UNROLL
-	for (unsigned int c = 0; c < 4; c++) {
-		GEMM_BUFFER __m512i x[4], t[4];
+	for (unsigned int i = 0; i < 16; i++) {
+		const size_t off = at + i / 4 * 16;
+		__m128i quarter[4];
 
 		GEMM_UNROLL
-		for (unsigned int i = 0; i < 4; i++) {
-			__m128i quarter[4];
-
-			GEMM_UNROLL
-			for (unsigned int q = 0; q < 4; q++)
-				quarter[q] = _mm_loadu_si128((const void *)(rows[4 * q + i] + at + c * 16));
-			x[i] = _mm512_castsi128_si512(quarter[0]);
-			x[i] = _mm512_inserti32x4(x[i], quarter[1], 1);
-			x[i] = _mm512_inserti32x4(x[i], quarter[2], 2);
-			x[i] = _mm512_inserti32x4(x[i], quarter[3], 3);
-		}
-		t[0] = _mm512_unpacklo_epi32(x[0], x[1]);
-		t[1] = _mm512_unpackhi_epi32(x[0], x[1]);
-		t[2] = _mm512_unpacklo_epi32(x[2], x[3]);
-		t[3] = _mm512_unpackhi_epi32(x[2], x[3]);
-		r[4 * c] = _mm512_unpacklo_epi64(t[0], t[2]);
-		r[4 * c + 1] = _mm512_unpackhi_epi64(t[0], t[2]);
-		r[4 * c + 2] = _mm512_unpacklo_epi64(t[1], t[3]);
-		r[4 * c + 3] = _mm512_unpackhi_epi64(t[1], t[3]);
+		for (unsigned int q = 0; q < 4; q++)
+			quarter[q] = _mm_loadu_si128((const void *)(rows[4 * q + i % 4] + off));
+		r[i] = _mm512_castsi128_si512(quarter[0]);
+		r[i] = _mm512_inserti32x4(r[i], quarter[1], 1);
+		r[i] = _mm512_inserti32x4(r[i], quarter[2], 2);
+		r[i] = _mm512_inserti32x4(r[i], quarter[3], 3);
+		if (i % 4 == 3)
+			transpose_quarters(r + i - 3);
 	}
 }
 
